@@ -1,0 +1,290 @@
+"""Everything that has happened, as the journal keeps it: the seeds' hierarchy of events.
+
+A subscriber to a type sees its subtypes too: whoever asks for `OrderEvent` gets every `FillEvent`.
+Events are facts. They are written before anything acts on them, and replaying them rebuilds the state
+of their owner (`stream` in the journal: `symbol:SLV`, `broker`, `signals`, `system`).
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+
+from protocol.values import OrderRef, OrderSpec, OrderStatus, Side, Symbol
+
+
+@attrs.frozen(kw_only=True)
+class BaseEvent:
+    """`at` is market time. `cause` names the message that led to it: a signal id, an execution id, a command."""
+
+    at: datetime
+    cause: str = ""
+
+    @property
+    def event_type(self) -> str:
+        return type(self).__name__
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary, for people and programs that read events; the journal has its own codec."""
+        return {"event_type": self.event_type, **attrs.asdict(self)}
+
+
+# --- market ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class MarketEvent(BaseEvent):
+    symbol: Symbol
+
+
+@attrs.frozen(kw_only=True)
+class PriceEvent(MarketEvent):
+    """A new price of a symbol, with the quote around it (None where there is none)."""
+
+    price: float
+    bid: float | None = None
+    ask: float | None = None
+
+
+# --- orders ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class OrderEvent(BaseEvent):
+    ref: OrderRef
+
+    @property
+    def symbol(self) -> Symbol:
+        return self.ref.symbol
+
+
+@attrs.frozen(kw_only=True)
+class NewOrderEvent(OrderEvent):
+    """An order was decided. Journalled before its bytes leave."""
+
+    order: OrderSpec
+
+
+@attrs.frozen(kw_only=True)
+class ModifyOrderEvent(OrderEvent):
+    """A change of a working order was decided. Journalled before its bytes leave."""
+
+    order: OrderSpec
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class OrderStatusEvent(OrderEvent):
+    """What the broker confirms: status, total quantity and prices. Never moves quantities of a position."""
+
+    status: OrderStatus
+    perm_id: int
+    quantity: int
+    filled: int
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    why_held: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class FillEvent(OrderEvent):
+    """One execution of one of our orders: moves the position, once per root of `exec_id`."""
+
+    exec_id: str
+    side: Side
+    quantity: int
+    price: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class CommissionEvent(BaseEvent):
+    symbol: Symbol
+    exec_id: str
+    commission: Decimal
+
+
+@attrs.frozen(kw_only=True)
+class CancelEvent(OrderEvent):
+    """A cancel was decided. Journalled before its bytes leave; the broker's answer is an `OrderStatusEvent`."""
+
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class RejectEvent(OrderEvent):
+    """A request was refused. `terminal`: the order is dead; otherwise it stands as it was before the request."""
+
+    request: str
+    code: int
+    reason: str
+    terminal: bool
+
+
+@attrs.frozen(kw_only=True)
+class ForeignFillEvent(BaseEvent):
+    """Somebody else traded our symbol in this account: the position moves, the symbol goes on hold."""
+
+    symbol: Symbol
+    exec_id: str
+    side: Side
+    quantity: int
+    price: Decimal
+
+
+# --- trades and positions -----------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class PositionEvent(BaseEvent):
+    symbol: Symbol
+    trade: int
+
+
+class PositionEffect(enum.Enum):
+    """What is to follow once a closing trade is flat."""
+
+    NOTHING = "nothing"
+    REVERSE = "reverse"
+
+
+@attrs.frozen(kw_only=True)
+class PositionOpenEvent(PositionEvent):
+    """A trade begins: its context exists from here on, even before the first fill.
+
+    Distances are in dollars from the average fill; `signal_id` and `rule` say why it was entered.
+    """
+
+    side: Side
+    quantity: int
+    stop_distance: Decimal
+    target_distance: Decimal | None
+    signal_id: str
+    rule: str
+
+
+@attrs.frozen(kw_only=True)
+class PositionUpdateEvent(PositionEvent):
+    """The trade starts to close. `reverse_to` is the side to enter afresh once it is flat, if any."""
+
+    reason: str
+    reverse_to: Side | None = None
+    signal_id: str = ""
+    rule: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PositionCloseEvent(PositionEvent):
+    """The trade has ended: flat, no order working; its context is gone. Money of this trade alone."""
+
+    reason: str
+    realized_pnl: Decimal
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class OptionsFlowEvent(BaseEvent):
+    symbol: Symbol
+
+
+@attrs.frozen(kw_only=True)
+class PredictionSignalEvent(OptionsFlowEvent):
+    """One prediction, parsed and checked. `at` is when it was received, `predicted_at` its own time stamp."""
+
+    signal_id: str
+    source: str
+    signal: str
+    """BUY, SELL or SHORT; anything else means no trade."""
+    confidence: float
+    predicted_at: datetime
+    stock_price: float | None = None
+    body_hash: str = ""
+    """Of the prediction as it came: the same id with another hash is not the same signal."""
+
+
+class Verdict(enum.Enum):
+    ACCEPTED = "accepted"
+    """A rule acted on it."""
+    IGNORED = "ignored"
+    """Nothing to do: same side as the trade, no rule asks for it, a 'no trade' prediction."""
+    REFUSED = "refused"
+    """It would have traded, and must not: malformed, stale, unknown symbol, cooldown, risk, no quote."""
+
+
+@attrs.frozen(kw_only=True)
+class SignalVerdictEvent(BaseEvent):
+    """The answer to one signal. Exactly one for each signal that was received."""
+
+    signal_id: str
+    symbol: str
+    """As the signal names it; not always one of ours."""
+    verdict: Verdict
+    code: str
+    reason: str
+
+
+# --- the system -----------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class SystemEvent(BaseEvent):
+    pass
+
+
+@attrs.frozen(kw_only=True)
+class ActorStartedEvent(SystemEvent):
+    """`epoch` counts the incarnations of the actor over the life of the journal."""
+
+    actor: str
+    epoch: int
+
+
+@attrs.frozen(kw_only=True)
+class ActorExitedEvent(SystemEvent):
+    """Journalled before the restart it leads to."""
+
+    actor: str
+    epoch: int
+    exit: str
+    reason: str
+    decision: str
+    delay_s: float
+    traceback_hash: str = ""
+    """Equal for equal crashes."""
+
+
+@attrs.frozen(kw_only=True)
+class LinkEvent(SystemEvent):
+    state: str
+    generation: int
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class OrderSentEvent(OrderEvent):
+    """The broker actor bound a TWS order id to an order of ours. Journalled before the bytes leave."""
+
+    order_id: int
+    client_id: int
+
+
+@attrs.frozen(kw_only=True)
+class AlarmEvent(SystemEvent):
+    """Something a person should know: shown at once, kept for ever."""
+
+    code: str
+    text: str
+    symbol: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class RunEvent(SystemEvent):
+    """The run itself: `started`, `stopping`, `stopped`; `detail` holds version, mode and configuration hash."""
+
+    what: str
+    detail: str

@@ -1,0 +1,183 @@
+"""The broker's books as the session knows them: orders, executions, positions, and how to look anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from protocol.reconcile import LOOK_AGAIN_LOOP_S, Books, Doubts, differences
+from protocol.reports import ContractQualified, OrderReport, SymbolSnapshot
+from protocol.session_contracts import Contracts
+from protocol.session_executions import Executions
+from protocol.session_orders import SentOrders
+from protocol.session_snapshot import Gathering, Part
+from protocol.session_translation import DEAD, STATUS, report_of_execution, report_of_spec
+from protocol.session_words import Outbox, Urgency
+from protocol.tws import messages as tws
+from protocol.values import OrderStatus, Symbol
+
+RECONCILE_LOOP_S = 30.0
+
+
+class BrokerBooks:
+    """One snapshot is under way at a time: the ends of its parts do not say whose they are."""
+
+    def __init__(self, orders: SentOrders, contracts: Contracts, fresh_id: Callable[[], int]) -> None:
+        self.orders, self.contracts = orders, contracts
+        self.executions = Executions()
+        self.gathering: Gathering | None = None
+        self.reconcile_at: float | None = None
+        self.snapshots = 0
+        self._fresh_id = fresh_id
+        self._asked_by: set[Symbol] = set()
+        self._doubts = Doubts()
+        self._trusts_positions = False
+
+    def link_lost(self) -> None:
+        self.gathering = self.reconcile_at = None
+        self._doubts.clear()
+        self.orders.link_lost()
+
+    def ask(self, symbol: Symbol) -> None:
+        """A symbol wants its books; the next snapshot that begins from now on is for it."""
+        self._asked_by.add(symbol)
+
+    def wanted(self, loop_s: float) -> bool:
+        """Whether somebody waits for a snapshot, or an order's fate is to be asked for."""
+        return bool(self._asked_by) or self.orders.wants_snapshot(loop_s)
+
+    def gather(self, out: Outbox, *, everyone: bool = False) -> None:
+        """Ask for everything. `everyone`: all symbols are told, not only those that asked."""
+        assert self.gathering is None
+        asked_by, self._asked_by = self._asked_by, set()
+        self.gathering = Gathering(self._fresh_id(), self.orders.sequence, 0.0, everyone, asked_by)
+        self.gathering.heard(out.loop_s)
+        self.reconcile_at = out.loop_s + RECONCILE_LOOP_S
+        out.ask(*self.gathering.requests(self.orders.account), urgency=Urgency.BOOKS)
+
+    def look_again(self, out: Outbox) -> None:
+        """Something odd was seen: do not wait for the next regular look."""
+        if self.reconcile_at is not None:
+            self.reconcile_at = min(self.reconcile_at, out.loop_s + LOOK_AGAIN_LOOP_S)
+
+    # --- messages, inside and outside a snapshot --------------------------------------------------
+
+    def open_order(self, message: tws.OpenOrder, out: Outbox) -> None:
+        gathering = self.gathering
+        asked = gathering is not None and Part.ORDERS in gathering.waiting
+        ref = self.orders.open_order(message, out, asked=asked)
+        if gathering is None or not asked:
+            return
+        gathering.heard(out.loop_s)
+        if ref is not None:
+            gathering.found.add(ref)
+            return
+        symbol = self._ours(message.contract, message.order.account)
+        if symbol is not None and STATUS.get(message.state.status) not in DEAD:
+            gathering.foreign[message.order.perm_id] = symbol
+
+    def execution(self, message: tws.ExecDetails, out: Outbox) -> bool:
+        """Whether it was about a symbol and account of ours. Known ones are not told again."""
+        execution, gathering = message.execution, self.gathering
+        symbol = self._ours(message.contract, execution.acct_number)
+        if symbol is None:
+            return False
+        ref = self.orders.ref_of(
+            execution.order_ref, execution.client_id, execution.order_id, execution.perm_id
+        )
+        report = report_of_execution(message, symbol, ref, out.at)
+        if execution.shares != report.quantity:
+            out.alarm("FRACTION", f"{symbol}: {execution.shares} shares executed, whole ones counted", symbol)
+        self.executions.add(report, out)
+        if gathering is not None:
+            gathering.executions[report.exec_id] = self.executions.get(report.exec_id) or report
+            gathering.traded = gathering.traded or message.req_id != gathering.req_id
+            gathering.heard(out.loop_s)
+        return True
+
+    def position(self, message: tws.Position, out: Outbox) -> None:
+        symbol = self._ours(message.contract, message.account)
+        if symbol is not None and self.gathering is not None:
+            self.gathering.positions[symbol] = int(message.position)
+            self.gathering.heard(out.loop_s)
+
+    def _ours(self, contract: tws.Contract, account: str) -> Symbol | None:
+        """The symbol of ours that a contract in our account is, if it is one."""
+        ours = self.orders.account
+        if contract.sec_type != "STK" or (account and ours and account != ours):
+            return None
+        symbol = Symbol(contract.symbol)
+        known = self.contracts.qualified.get(symbol)
+        if known is not None and contract.con_id not in (0, known.contract.con_id):
+            return None
+        return symbol if symbol in self.contracts.symbols else None
+
+    def ended(self, part: Part, out: Outbox) -> Gathering | None:
+        """A part of the answer is complete; the snapshot, once that was the last."""
+        gathering = self.gathering
+        if gathering is None:
+            return None
+        gathering.heard(out.loop_s)
+        return gathering if gathering.ended(part) else None
+
+    # --- what a snapshot means --------------------------------------------------------------------
+
+    def settle(self, gathering: Gathering, generation: int, out: Outbox) -> None:
+        """Settle what was unknown, compare positions, tell those who asked and those who must know."""
+        self.snapshots += 1
+        found, executed = frozenset(gathering.found), self.executions.executed()
+        self.orders.settle(found, executed, gathering.sequence, generation, out)
+        told = gathering.asked_by | self._compare(gathering, out)
+        for symbol in self.contracts.symbols:
+            if gathering.everyone or symbol in told:
+                self._tell_snapshot(symbol, gathering, generation, out)
+
+    def _compare(self, gathering: Gathering, out: Outbox) -> set[Symbol]:
+        """Our executions against the broker's positions; the symbols whose books disagree."""
+        believed, positions = self.executions.positions, gathering.positions
+        if not self._trusts_positions:
+            # The first look of this process: what was there before is the broker's word, not ours.
+            # A fill in the middle of it may or may not be in the positions: look once more.
+            self._trusts_positions = not gathering.traded
+            if gathering.traded:
+                self.look_again(out)
+            believed.clear()
+            believed.update(positions)
+            return set()
+        found = differences(Books(believed), Books(positions), self.contracts.symbols)
+        real = self._doubts.confirm(found, out.loop_s)
+        for difference in real:
+            believed[difference.symbol] = difference.actual
+            out.alarm("BOOKS_DISAGREE", difference.text, difference.symbol)
+        if self._doubts:
+            self.look_again(out)
+        return {difference.symbol for difference in real}
+
+    def _tell_snapshot(self, symbol: Symbol, gathering: Gathering, generation: int, out: Outbox) -> None:
+        """The books of a symbol, and before them its contract: whoever asks may have just begun to live."""
+        known = self.contracts.qualified.get(symbol)
+        if known is not None:
+            out.tell(symbol, ContractQualified(out.at, symbol, known.contract.con_id, known.grid))
+        snapshot = SymbolSnapshot(
+            out.at,
+            symbol,
+            generation,
+            gathering.positions.get(symbol, 0),
+            self._orders_of(symbol, out),
+            tuple(report for report in gathering.executions.values() if report.symbol == symbol),
+            sum(1 for other in gathering.foreign.values() if other == symbol),
+            known is not None,
+            "" if known is not None else self.contracts.left_out.get(symbol, "its contract is not known"),
+        )
+        out.tell(symbol, snapshot)
+
+    def _orders_of(self, symbol: Symbol, out: Outbox) -> tuple[OrderReport, ...]:
+        """Our live orders of a symbol; one that is still in flight is pending, so that nobody misses it."""
+        reports: list[OrderReport] = []
+        for sent in self.orders.live(symbol):
+            if sent.report is not None:
+                reports.append(attrs.evolve(sent.report, at=out.at))
+            elif sent.asked is not None:
+                reports.append(report_of_spec(sent.asked, out.at, OrderStatus.PENDING_SUBMIT))
+        return tuple(reports)

@@ -1,0 +1,88 @@
+"""Market data lines: TWS's tick messages as our ticks, on the path of nearly every message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from protocol.tws import messages as tws
+from protocol.values import Symbol, Tick, TickKind
+
+TickMessage: TypeAlias = tws.TickPrice | tws.TickSize | tws.TickGeneric | tws.TickString
+TICK_MESSAGES: Final = frozenset({tws.TickPrice, tws.TickSize, tws.TickGeneric, tws.TickString})
+
+_OF_PRICE: Final = {1: TickKind.BID, 2: TickKind.ASK, 4: TickKind.LAST}
+_OF_SIZE: Final = {0: TickKind.BID, 3: TickKind.ASK, 5: TickKind.LAST}
+LAST_TIME = 45
+_HALTED = 49
+
+
+class _Line:
+    """One subscription: the last price of each kind, and the size whose echo is still to come."""
+
+    __slots__ = ("echo", "price", "symbol")
+
+    def __init__(self, symbol: Symbol) -> None:
+        self.symbol = symbol
+        self.price: dict[TickKind, float] = {}
+        self.echo: dict[TickKind, float] = {}
+
+
+class Lines:
+    """The subscriptions of one link generation, by request id."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, _Line] = {}
+
+    def open(self, req_id: int, symbol: Symbol) -> None:
+        self._by_id[req_id] = _Line(symbol)
+
+    def clear(self) -> tuple[int, ...]:
+        """Forget them all; their ids, so that they can be cancelled."""
+        ids = tuple(self._by_id)
+        self._by_id = {}
+        return ids
+
+    def __iter__(self) -> Iterator[Symbol]:
+        return (line.symbol for line in self._by_id.values())
+
+    def symbol_of(self, req_id: int) -> Symbol | None:
+        line = self._by_id.get(req_id)
+        return None if line is None else line.symbol
+
+    def tick(self, message: TickMessage, at: datetime) -> Tick | None:
+        """The change of the market that a message tells of, or None: an echo, no price, nothing we follow.
+
+        TWS sends a price with its size and then the size once more; a size on its own is a new size at
+        the old price, which for a trade means another trade. -1 and 0 stand for "no quote".
+        """
+        line = self._by_id.get(message.req_id)
+        if line is None:
+            return None
+        if type(message) is tws.TickPrice:
+            kind = _OF_PRICE.get(message.tick_type)
+            price = message.price
+            if kind is None or not (price > 0.0 and math.isfinite(price)):
+                return None
+            size = float(message.size)
+            line.price[kind] = price
+            line.echo[kind] = size
+            return Tick(line.symbol, kind, price, size, at, price, price)
+        if type(message) is tws.TickSize:
+            return self._sized(line, message, at)
+        if type(message) is tws.TickGeneric and message.tick_type == _HALTED and message.value >= 0:
+            halted = 1.0 if message.value > 0 else 0.0
+            return Tick(line.symbol, TickKind.HALTED, halted, 0.0, at, halted, halted)
+        return None
+
+    def _sized(self, line: _Line, message: tws.TickSize, at: datetime) -> Tick | None:
+        kind = _OF_SIZE.get(message.tick_type)
+        if kind is None:
+            return None
+        size = float(message.size)
+        if line.echo.pop(kind, None) == size:
+            return None
+        price = line.price.get(kind)
+        return None if price is None else Tick(line.symbol, kind, price, size, at, price, price)

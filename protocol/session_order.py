@@ -1,0 +1,59 @@
+"""One order that was sent: what it was asked to be, what is known of it, what is still to be answered."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from protocol.reports import OrderReport, RequestKind
+from protocol.values import CLOSE, STOP, TARGET, OrderRef, OrderSpec, Symbol
+
+EXIT_ROLES: Final = frozenset({STOP, TARGET, CLOSE, "trail"})
+"""Orders that can only reduce a position. Any other role, also one that we do not know, may add risk."""
+
+
+@attrs.define
+class SentOrder:
+    """One order of ours, as far as this process and the journal know it."""
+
+    ref: OrderRef
+    order_id: int
+    client_id: int
+    perm_id: int = 0
+    parent_id: int = 0
+    asked: OrderSpec | None = None
+    report: OrderReport | None = None
+    """What the symbol was last told."""
+    worked: bool = False
+    """Whether the broker ever had it as a working order."""
+    ended: bool = False
+    lost: bool = False
+    pending: RequestKind | None = None
+    deadline_loop_s: float | None = None
+    sequence: int = 0
+    """When the last request about it was made, as a count of requests: compared with a snapshot's."""
+    refusal: tuple[int, str] | None = None
+    """The code and text that TWS gave for not taking it; proof of its end is another thing."""
+    refused: bool = False
+    """Ended by `refusal`, and the symbol has been told so."""
+    suspect: bool = False
+    """Its fate is to be asked for."""
+    missing: tuple[int, float] | None = None
+    """(link generation, loop time) of the first complete snapshot without it."""
+
+    @property
+    def symbol(self) -> Symbol:
+        return self.ref.symbol
+
+    @property
+    def in_flight(self) -> bool:
+        """Placed, and nothing heard: it may be there, it may not."""
+        return self.report is None and not self.ended
+
+
+def as_asked(asked: OrderSpec | None, report: OrderReport) -> bool:
+    return asked is not None and (
+        (report.quantity, report.limit_price, report.stop_price, report.type)
+        == (asked.quantity, asked.limit_price, asked.stop_price, asked.type)
+    )

@@ -1,0 +1,199 @@
+"""What the user decides: the typed, frozen form of the configuration.
+
+`config.py` makes these from TOML, environment and options and refuses what is wrong with it; every
+other part takes exactly the piece that concerns it. Durations end in `_s` (market time) or `_loop_s`
+(the machine's own clock); fractions end in `_pct` in the file and are plain fractions here (0.03 is 3 %).
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import time
+from decimal import Decimal
+from typing import TypeAlias
+
+import attrs
+
+from protocol.values import Side, Symbol
+
+# --- how much: three types, never a number that means two things ---------------------------------
+
+
+@attrs.frozen
+class Shares:
+    quantity: int
+
+
+@attrs.frozen
+class Allocation:
+    """Dollars to put into one entry, at the reference price of the decision."""
+
+    dollars: Decimal
+
+
+@attrs.frozen
+class RiskFraction:
+    """Fraction of the account's equity that one stop-out may cost."""
+
+    fraction: float
+
+
+Sizing: TypeAlias = Shares | Allocation | RiskFraction
+
+# --- how far --------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Percent:
+    """A fraction of the average entry price: `Percent(0.03)` is 3 %."""
+
+    fraction: float
+
+
+@attrs.frozen
+class AtrMultiple:
+    multiple: float
+
+
+Distance: TypeAlias = Percent | AtrMultiple
+
+
+@attrs.frozen
+class Atr:
+    """Average true range: `period` bars of `bar_s` seconds."""
+
+    period: int = 14
+    bar_s: int = 60
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+class OnOpposite(enum.Enum):
+    """What a signal against the live trade does."""
+
+    REVERSE = "reverse"
+    CLOSE = "close"
+
+
+@attrs.frozen
+class WhenSignal:
+    signals: tuple[str, ...]
+    min_confidence: float = 0.5
+
+
+@attrs.frozen
+class Enter:
+    """Enter with a native bracket: stop and target at these distances from the real average fill."""
+
+    side: Side
+    stop: Distance = Percent(0.03)
+    target: Distance | None = Percent(0.08)
+    on_opposite: OnOpposite = OnOpposite.REVERSE
+
+
+@attrs.frozen
+class Rule:
+    """`symbols` empty means every configured symbol. The cooldown holds per symbol, over all its rules."""
+
+    name: str
+    when: WhenSignal
+    then: Enter
+    symbols: tuple[Symbol, ...] = ()
+    priority: int = 100
+    cooldown_s: float = 180.0
+    max_per_day: int | None = None
+
+
+# --- when -----------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Schedule:
+    """The trading day of the exchange, as wall times of `zone`. `calendar` is the holiday calendar's name."""
+
+    open: time = time(9, 30)
+    close: time = time(16, 0)
+    no_entries_after: time = time(15, 45)
+    flatten: time = time(15, 59)
+    zone: str = "America/New_York"
+    calendar: str = "NYSE"
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class RiskLimits:
+    """Pre-trade limits; each has a refusal with its own code. Dollars are `Decimal`."""
+
+    max_order_quantity: int = 10_000
+    max_order_notional: Decimal = Decimal(50_000)
+    max_quote_age_s: float = 5.0
+    quote_age_allowance_loop_s: float = 0.05
+    """What our own machine may add to a quote's age; at `--speed` X it counts X times in market time."""
+    max_spread: float = 0.01
+    min_stop_distance: float = 0.001
+    """Fraction of the price."""
+    min_stop_ticks: int = 2
+    max_stop_distance: float = 0.15
+    price_collar: float = 0.03
+    """How far from the last good quote a closing limit may reach."""
+    max_entry_age_s: float = 30.0
+    """An entry that still works after this long is cancelled."""
+    repeat_guard_s: float = 2.0
+    """Two main entries of one symbol are never closer than this."""
+
+
+# --- the parts ------------------------------------------------------------------------------------
+
+
+class Mode(enum.Enum):
+    PAPER = "paper"
+    LIVE = "live"
+
+
+@attrs.frozen
+class BrokerSettings:
+    host: str = "127.0.0.1"
+    port: int = 7497
+    client_id: int = 1
+    account: str = ""
+    """Empty: the only account that the broker manages, if it is one and a paper account."""
+    mode: Mode = Mode.PAPER
+    connect_timeout_loop_s: float = 30.0
+    handshake_timeout_loop_s: float = 10.0
+    heartbeat_loop_s: float = 5.0
+    max_messages_per_s: int = 45
+    """TWS allows 50 in any second of the machine's clock and disconnects beyond."""
+
+
+@attrs.frozen
+class HttpSource:
+    """One options-flow API to poll."""
+
+    name: str = "flow"
+    url: str = ""
+    api_key_env: str = "RINGFENCE_FLOW_API_KEY"
+    poll_s: float = 60.0
+    min_confidence: float = 0.5
+    max_age_s: float | None = None
+    """None: `poll_s` + 30."""
+
+
+@attrs.frozen
+class SymbolSettings:
+    symbol: Symbol
+    sizing: Sizing = Allocation(Decimal(10_000))
+
+
+@attrs.frozen
+class Settings:
+    broker: BrokerSettings
+    sources: tuple[HttpSource, ...]
+    risk: RiskLimits
+    schedule: Schedule
+    symbols: tuple[SymbolSettings, ...]
+    rules: tuple[Rule, ...]
+    atr: Atr = Atr()
+    journal_path: str = ""
