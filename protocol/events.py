@@ -88,6 +88,8 @@ class OrderStatusEvent(OrderEvent):
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     why_held: str = ""
+    adopted: bool = False
+    """From a snapshot: what the broker has is what counts, nothing of ours is on its way any more."""
 
 
 @attrs.frozen(kw_only=True)
@@ -142,13 +144,6 @@ class ForeignFillEvent(BaseEvent):
 class PositionEvent(BaseEvent):
     symbol: Symbol
     trade: int
-
-
-class PositionEffect(enum.Enum):
-    """What is to follow once a closing trade is flat."""
-
-    NOTHING = "nothing"
-    REVERSE = "reverse"
 
 
 @attrs.frozen(kw_only=True)
@@ -288,3 +283,35 @@ class RunEvent(SystemEvent):
 
     what: str
     detail: str
+
+
+# --- a symbol's own reckoning ---------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class ReconciledEvent(BaseEvent):
+    """The symbol has compared itself with the broker's books: nothing that it asked is in flight any more.
+
+    `position` is the broker's word at that moment.
+    """
+
+    symbol: Symbol
+    generation: int
+    position: int
+
+
+@attrs.frozen(kw_only=True)
+class HoldEvent(BaseEvent):
+    """No entries of this symbol until it is lifted (`reason` empty): somebody else trades it, or books differ."""
+
+    symbol: Symbol
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class EntryDroppedEvent(BaseEvent):
+    """A reversal's new entry did not come about: the close was right, the entry no longer is."""
+
+    symbol: Symbol
+    signal_id: str
+    reason: str

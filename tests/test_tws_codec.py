@@ -24,7 +24,17 @@ from protocol.tws.request_layouts import REQUEST_LAYOUTS
 from protocol.tws.server_layouts import SERVER_LAYOUTS
 from protocol.tws.ticks import tick_writers
 from protocol.tws.versions import spoken
-from tests.tws_strategies import client_requests, server_messages
+from tests.tws_strategies import (
+    MID_OFFSETS,
+    NOT_COMPLETED,
+    NOT_ECHOED,
+    NOT_PLACED,
+    client_requests,
+    server_messages,
+    telling_contract,
+    telling_orders,
+    without,
+)
 
 SERVER_CLASSES: tuple[type, ...] = get_args(m.ServerMessage)
 REQUEST_CLASSES = tuple(of for of in get_args(m.ClientRequest) if of is not m.UnknownRequest)
@@ -70,6 +80,23 @@ def test_what_a_client_writes_is_read_back_equal_at_every_version(of: type, data
     for version in spoken():
         request = data.draw(client_requests(of, version))
         assert decode_client(version, encode_client(version, request)) == request
+
+
+@pytest.mark.slow
+def test_every_attribute_of_an_order_travels_from_its_version_on() -> None:
+    state = m.OrderState(status="Submitted")
+    pegs = ("min_trade_qty", "min_compete_size", "compete_against_best_offset", *MID_OFFSETS)
+    contract = without(telling_contract(), ["primary_exchange"])
+    for version in spoken():
+        for order in telling_orders(version):
+            asked = without(order, NOT_PLACED.union(pegs))
+            tier = without(asked.soft_dollar_tier, ["display_name"])
+            placed = m.PlaceOrder(7, contract, attrs.evolve(asked, soft_dollar_tier=tier))
+            assert decode_client(version, encode_client(version, placed)) == placed
+            echoed = m.OpenOrder(7, contract, without(order, NOT_ECHOED), state)
+            assert decode_server(version, encode_server(version, echoed)) == echoed
+            completed = m.CompletedOrder(contract, without(order, NOT_COMPLETED), state, Decimal(5))
+            assert decode_server(version, encode_server(version, completed)) == completed
 
 
 @pytest.mark.parametrize("version", [157, 163, 170, 178])

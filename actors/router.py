@@ -1,0 +1,70 @@
+"""The router actor: everything that concerns a symbol goes to that symbol's mailbox, in order.
+
+It holds no state of its own and never waits for a symbol: reports are always taken, signals are refused
+by a full mailbox, ticks are conflated there. While it is parked its work is done in the sender's turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import trio
+
+from actors.mailbox import Lane, Mailbox
+from protocol.commands import SymbolCommand
+from protocol.events import PredictionSignalEvent
+from protocol.session_words import Delivery
+from protocol.symbol import SymbolMessage
+from protocol.values import Symbol, Tick
+
+Batch: TypeAlias = tuple[Delivery, ...]
+Routed: TypeAlias = Batch | PredictionSignalEvent
+
+
+class Router:
+    """`mailboxes` are the symbols'; `on_refused` hears of a signal that a full mailbox did not take."""
+
+    def __init__(
+        self,
+        mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]],
+        *,
+        on_refused: Callable[[PredictionSignalEvent], None],
+    ) -> None:
+        self.mailbox: Mailbox[Routed] = Mailbox()
+        self._mailboxes = mailboxes
+        self._on_refused = on_refused
+
+    def deliver(self, batch: Sequence[Delivery]) -> None:
+        """What one burst of the broker brought, in its order."""
+        self.mailbox.put(Lane.BROKER, tuple(batch))
+
+    def signal(self, signal: PredictionSignalEvent) -> None:
+        if not self.mailbox.put(Lane.SIGNALS, signal):
+            self._on_refused(signal)
+
+    def command(self, symbol: Symbol, command: SymbolCommand) -> None:
+        """A person, the clock or the end of the run speaks to a symbol: before everything else that waits."""
+        self._mailboxes[symbol].put(Lane.CONTROL, command)
+
+    async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        del epoch  # a router commands nobody, so nobody has to tell its incarnations apart
+        task_status.started()
+        await self.mailbox.serve(self._dispatch)
+
+    def _dispatch(self, routed: Routed) -> None:
+        if isinstance(routed, PredictionSignalEvent):
+            mailbox = self._mailboxes.get(routed.symbol)
+            if mailbox is None or not mailbox.put(Lane.SIGNALS, routed):
+                self._on_refused(routed)
+            return
+        for symbol, message in routed:
+            if symbol is None:
+                for mailbox in self._mailboxes.values():
+                    mailbox.put(Lane.BROKER, message)
+            elif symbol in self._mailboxes:
+                mailbox = self._mailboxes[symbol]
+                if type(message) is Tick:
+                    mailbox.put_tick(message)
+                else:
+                    mailbox.put(Lane.BROKER, message)

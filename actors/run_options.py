@@ -1,0 +1,252 @@
+"""What a run is made of, resolved from the options before anything starts: settings, market, signals."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import attrs
+
+from actors.config_files import load_settings, read_secret
+from actors.flow_api import load_predictions
+from actors.market_folder import MarketFolderError, load_market, signals_path
+from protocol.config import ConfigFaults
+from protocol.config_text import describe
+from protocol.exchange.market import Market, RecordedMarket
+from protocol.exchange.predictions import draw_predictions
+from protocol.exchange.synthetic import SyntheticMarket
+from protocol.flow_service import FlowLimits, FlowService
+from protocol.kills import KillOrder, read_kill
+from protocol.prediction_shelf import StoredPrediction
+from protocol.settings import HttpSource, Settings
+from protocol.values import Symbol
+
+DEMO_SYMBOLS = tuple(map(Symbol, ("SPY", "QQQ", "AAPL", "TSLA", "NVDA")))
+DEMO_POLL_S = 1.0
+DEMO_SPEED, REPLAY_SPEED = 1.0, 60.0
+SIM_ACCOUNT = "DU1234567"
+
+
+class UsageError(Exception):
+    """What the user has to change: one line each. Exit code 2."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """The options of `scripts/supervisor.py`, read but not yet understood."""
+
+    config: tuple[Path, ...] = ()
+    broker: str = "sim"
+    tws: str = ""
+    client_id: int | None = None
+    market: Path | None = None
+    signals: Path | None = None
+    symbols: tuple[Symbol, ...] = ()
+    speed: float | None = None
+    until_end: bool = False
+    duration_s: float | None = None
+    state: Path | None = None
+    report: Path | None = None
+    seed: int = 1
+    connect_timeout_s: float | None = None
+    kill: tuple[str, ...] = ()
+    live: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """A run, understood. `market` is None when TWS is somebody else's; `service` when signals are."""
+
+    options: RunOptions
+    settings: Settings
+    speed: float
+    market: Market | None
+    service: FlowService | None
+    service_key: str
+    sources: tuple[tuple[HttpSource, str], ...]
+    """Each source with its key; one without a URL polls the embedded service."""
+    kills: tuple[KillOrder, ...]
+    warnings: tuple[str, ...]
+    signal_faults: tuple[str, ...]
+    """Lines of the signal file that are no predictions: refused, each with its place."""
+
+    @property
+    def embedded(self) -> bool:
+        return self.options.broker == "sim"
+
+    def describe(self) -> tuple[str, ...]:
+        """What would run, line by line."""
+        where = "an embedded simulated TWS" if self.embedded else f"TWS at {self.options.tws}"
+        what = "" if self.market is None else f", market {self.options.market or 'synthetic'}"
+        return (f"broker: {where}{what}, speed {self.speed:g}", *describe(self.settings))
+
+
+def resolve(options: RunOptions) -> Plan:
+    """Read and check everything. Raises `UsageError` and `ConfigFaults`, starts nothing."""
+    _check(options)
+    market, warnings = _open_market(options)
+    stored, signal_faults, signal_tickers = _read_signals(options)
+    offered = _offered(options, market)
+    settings = load_settings(
+        options.config, options=_overrides(options), offered=offered, only=options.symbols, live=options.live
+    )
+    names = tuple(entry.symbol for entry in settings.symbols)
+    if options.broker == "sim" and market is not None:
+        _know_symbols(market, names)
+    speed = options.speed or (REPLAY_SPEED if options.market is not None else DEMO_SPEED)
+    if options.broker == "tws":
+        speed = options.speed or 1.0
+    demo = options.broker == "sim" and options.market is None
+    settings = _with_demo_poll(settings, demo=demo, configured=bool(options.config))
+    if demo and stored is None and market is not None:
+        end = market.start + timedelta(hours=6)
+        stored = tuple(draw_predictions(names, Random(options.seed), market.start, end))
+    tickers = (*names, *signal_tickers)
+    service = None
+    if stored is not None:
+        fastest = min((source.poll_s for source in settings.sources), default=60.0)
+        limits = FlowLimits.for_polling(len(set(tickers)), fastest)
+        service = FlowService(stored, tickers=tickers, limits=limits)
+    key = secrets.token_urlsafe(16)
+    return Plan(
+        options=options,
+        settings=settings,
+        speed=speed,
+        market=market if options.broker == "sim" else None,
+        service=service,
+        service_key=key,
+        sources=_sources(settings, service, key),
+        kills=_kills(options, names),
+        warnings=warnings,
+        signal_faults=signal_faults,
+    )
+
+
+def _check(options: RunOptions) -> None:
+    wrong: list[str] = []
+    if options.broker not in ("sim", "tws"):
+        wrong.append(f"--broker: must be sim or tws, not {options.broker!r}")
+    if options.broker == "tws":
+        if not options.tws and not options.config:
+            wrong.append("--broker tws: say where with --tws HOST:PORT")
+        if options.until_end:
+            wrong.append("--until-end: only an embedded simulator has an end")
+        if options.kill:
+            wrong.append("--kill: only with the embedded simulator")
+    elif options.tws:
+        wrong.append("--tws: needs --broker tws")
+    for name, value in (
+        ("speed", options.speed),
+        ("duration", options.duration_s),
+        ("connect-timeout", options.connect_timeout_s),
+    ):
+        if value is not None and not 0 < value < float("inf"):
+            wrong.append(f"--{name}: must be more than 0, not {value:g}")
+    if wrong:
+        raise UsageError(*wrong)
+
+
+def _open_market(options: RunOptions) -> tuple[Market | None, tuple[str, ...]]:
+    if options.market is None:
+        if options.broker == "tws":
+            return None, ()
+        return SyntheticMarket(options.seed), ()
+    try:
+        market: RecordedMarket = load_market(options.market)
+    except MarketFolderError as error:
+        raise UsageError(*error.problems) from error
+    return market, market.warnings
+
+
+def _read_signals(
+    options: RunOptions,
+) -> tuple[tuple[StoredPrediction, ...] | None, tuple[str, ...], tuple[str, ...]]:
+    path = options.signals
+    if path is None and options.market is not None:
+        path = signals_path(options.market)
+    if path is None:
+        return None, (), ()
+    try:
+        stored, faults = load_predictions(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"--signals: {path}: {reason}") from error
+    return stored, faults, tuple(sorted({prediction.ticker for prediction in stored}))
+
+
+def _offered(options: RunOptions, market: Market | None) -> tuple[Symbol, ...]:
+    if options.market is not None and market is not None:
+        return tuple(Symbol(symbol) for symbol in market.symbols)
+    if options.broker == "sim":
+        return options.symbols or DEMO_SYMBOLS
+    return options.symbols
+
+
+def _overrides(options: RunOptions) -> dict[str, object]:
+    broker: dict[str, object] = {}
+    if options.tws:
+        host, colon, port = options.tws.rpartition(":")
+        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise UsageError(f"--tws: must be HOST:PORT, not {options.tws!r}")
+        broker |= {"host": host, "port": int(port)}
+    if options.client_id is not None:
+        broker["client_id"] = options.client_id
+    if options.connect_timeout_s is not None:
+        broker["connect_timeout_loop_s"] = options.connect_timeout_s
+    return {"broker": broker} if broker else {}
+
+
+def _know_symbols(market: Market, names: Sequence[Symbol]) -> None:
+    """A synthetic market makes every symbol; a folder has what it has, and the broker will say so."""
+    for name in names:
+        if not market.knows(name):
+            continue
+        market.add(name)
+
+
+def _with_demo_poll(settings: Settings, *, demo: bool, configured: bool) -> Settings:
+    if not demo or configured:
+        return settings
+    return attrs.evolve(
+        settings, sources=tuple(attrs.evolve(source, poll_s=DEMO_POLL_S) for source in settings.sources)
+    )
+
+
+def _sources(settings: Settings, service: FlowService | None, key: str) -> tuple[tuple[HttpSource, str], ...]:
+    found: list[tuple[HttpSource, str]] = []
+    wrong: list[str] = []
+    for source in settings.sources:
+        if not source.url:
+            if service is not None:
+                found.append((source, key))
+            continue
+        secret = read_secret(source.api_key_env)
+        if secret is None:
+            wrong.append(
+                f"signals.{source.name}: the key is expected in the environment as {source.api_key_env}"
+            )
+        else:
+            found.append((source, secret))
+    if wrong:
+        raise ConfigFaults(tuple(wrong))
+    return tuple(found)
+
+
+def _kills(options: RunOptions, names: Sequence[Symbol]) -> tuple[KillOrder, ...]:
+    orders: list[KillOrder] = []
+    for text in options.kill:
+        try:
+            order = read_kill(text)
+        except ValueError as error:
+            raise UsageError(f"--kill: {error}") from error
+        if order.symbol not in names:
+            raise UsageError(f"--kill: {order.symbol} is not among the symbols")
+        orders.append(order)
+    return tuple(orders)

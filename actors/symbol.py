@@ -1,0 +1,169 @@
+"""The symbol actor: receives, decides, journals, evolves, performs; one for each symbol, each on its own.
+
+What to do is decided in `protocol/symbol.py`. The object outlives its deaths: `run` is called again with
+the next epoch, rebuilds the state from the journal, asks the broker for the books, and goes on. Mail waits
+meanwhile; signals are not looked at before the books agree.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+import trio
+
+from actors.mailbox import Lane, Mailbox
+from actors.market_clock import MarketClock
+from actors.timers import Timers
+from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, Wake
+from protocol.events import BaseEvent, PredictionSignalEvent
+from protocol.market_view import MarketView
+from protocol.reports import SymbolSnapshot
+from protocol.symbol import SymbolMessage, commands_for, decide
+from protocol.symbol_plan import SymbolPlan
+from protocol.symbol_state import SymbolState, evolve
+from protocol.values import Symbol, Tick
+
+REPLAY_CHUNK: Final = 100
+"""Events between two checkpoints of a replay, so that one symbol's recovery stalls no other."""
+WARM_UP_PERIODS: Final = 7
+"""Bars asked for the warm-up, in periods of the indicator: Wilder's average forgets its first value slowly."""
+MAX_EARLY_SIGNALS: Final = 256
+
+
+def stream_of(symbol: Symbol) -> str:
+    """The stream of the journal that is the symbol's own."""
+    return f"symbol:{symbol}"
+
+
+class Journal(Protocol):
+    """What the actor needs of the journal: events are committed when `append` returns."""
+
+    def append(self, stream: str, events: Sequence[BaseEvent]) -> None: ...
+    def read(self, stream: str | None = None) -> Iterator[BaseEvent]: ...
+
+
+class SymbolActor:
+    """`broker` is the broker's mailbox; `probe` is called after each step, and may raise an injected death."""
+
+    def __init__(
+        self,
+        plan: SymbolPlan,
+        *,
+        mailbox: Mailbox[SymbolMessage],
+        broker: Mailbox[BrokerCommand],
+        journal: Journal,
+        clock: MarketClock,
+        timers: Timers,
+        set_epoch: Callable[[Symbol, int], None],
+        probe: Callable[[SymbolActor, tuple[BaseEvent, ...]], None],
+    ) -> None:
+        self.plan, self.mailbox = plan, mailbox
+        self.state = SymbolState.begin(plan.symbol)
+        self.view = MarketView(plan.atr)
+        self.ready = False
+        """Recovered and reconciled with the broker's books, in this incarnation."""
+        self.snapshots = 0
+        """Looks at the broker's books so far; below, what the last one showed."""
+        self.broker_position = self.broker_orders = 0
+        self._broker, self._journal, self._clock = broker, journal, clock
+        self._timers, self._set_epoch, self._probe = timers, set_epoch, probe
+        self._epoch = 0
+        self._early: deque[PredictionSignalEvent] = deque()
+        self._history_of = -1
+        self._wake_at: datetime | None = None
+
+    @property
+    def symbol(self) -> Symbol:
+        return self.plan.symbol
+
+    @property
+    def at_rest(self) -> bool:
+        """Flat, with nothing at the broker and nothing planned."""
+        state = self.state
+        return state.position.quantity == 0 and state.trade is None and state.pending is None
+
+    @property
+    def broker_executions(self) -> int:
+        """A TWS lists the executions of a few days only; what it listed, we have, and the older ones stand."""
+        return len(self.state.position.executions)
+
+    async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover, reconcile, then handle mail for ever."""
+        self._epoch, self.ready, self._history_of, self._wake_at = epoch, False, -1, None
+        self._set_epoch(self.symbol, epoch)
+        self.state = await self._replayed()
+        self.view = MarketView(self.plan.atr)
+        task_status.started()
+        self._probe(self, ())
+        self.ask_books()
+        await self.mailbox.serve(self._handle)
+
+    def ask_books(self) -> None:
+        """Ask the broker for its books of this symbol; the answer comes as a report."""
+        self._broker.put(Lane.BROKER, AskSnapshot(self.symbol, self._epoch))
+
+    async def _replayed(self) -> SymbolState:
+        state = SymbolState.begin(self.symbol)
+        for number, event in enumerate(self._journal.read(stream_of(self.symbol)), 1):
+            state = evolve(state, event)
+            if number % REPLAY_CHUNK == 0:
+                await trio.lowlevel.checkpoint()
+        return state
+
+    def _handle(self, message: SymbolMessage) -> None:
+        if type(message) is Tick:
+            self._handle_tick(message)
+            return
+        if isinstance(message, PredictionSignalEvent) and not self.ready:
+            if len(self._early) < MAX_EARLY_SIGNALS:
+                self._early.append(message)
+            return
+        self._decide(message)
+        if isinstance(message, SymbolSnapshot):
+            self._reconciled(message)
+
+    def _handle_tick(self, tick: Tick) -> None:
+        """Nearly all mail is ticks, and nearly all ticks change nothing but the view."""
+        state, wake_at = self.state, self._wake_at
+        if state.pending is not None or (wake_at is not None and tick.at >= wake_at):
+            self._decide(tick)
+        else:
+            self.view.tick(tick)
+            self._probe(self, ())
+
+    def _decide(self, message: SymbolMessage) -> None:
+        decision = decide(self.state, self.view, self.plan, message, self._clock.now())
+        if decision.events:
+            self._journal.append(stream_of(self.symbol), decision.events)
+            for event in decision.events:
+                self.state = evolve(self.state, event)
+        if decision.wake_at != self._wake_at:
+            self._wake_at = decision.wake_at
+            self._timers.set(self.symbol, decision.wake_at)
+        for command in commands_for(self.plan, self._epoch, decision.events):
+            self._broker.put(Lane.BROKER, command)
+        self._probe(self, decision.events)
+
+    def _reconciled(self, snapshot: SymbolSnapshot) -> None:
+        """The books agree: history once for each link, and then the signals that have waited."""
+        self.snapshots += 1
+        self.broker_position, self.broker_orders = snapshot.position, len(snapshot.orders)
+        if snapshot.tradable and self._history_of != snapshot.generation:
+            self._history_of = snapshot.generation
+            atr = self.plan.atr
+            count = atr.period * WARM_UP_PERIODS
+            self._broker.put(Lane.BROKER, AskHistory(self.symbol, self._epoch, atr.bar_s, count))
+        if not self.ready:
+            self.ready = True
+            self._probe(self, ())
+        while self._early:
+            self._decide(self._early[0])
+            # Only now: one that it dies on is looked at again by the next incarnation.
+            self._early.popleft()
+
+    def wake(self) -> None:
+        """The time that was asked for has come."""
+        self.mailbox.put(Lane.CONTROL, Wake(self._clock.now()))

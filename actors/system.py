@@ -1,0 +1,267 @@
+"""The tree: which actors there are, who supervises whom, and who hands what to whom.
+
+root  rest_for_one
+├─ journal
+├─ trading  one_for_one
+│   ├─ broker   router   timers
+│   └─ symbols  one_for_one, each quarantined on its own when exhausted
+└─ edge  one_for_one: signal sources, terminal; never a reason to stop trading
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+
+import attrs
+import trio
+
+from actors.broker import Broker, BrokerRefused, NoBroker
+from actors.child import ChildSpec, Down, SupervisorSpec, Up
+from actors.journal import Journal, keep
+from actors.kills import Kills
+from actors.mailbox import Lane, Mailbox, Poison
+from actors.market_clock import MarketClock
+from actors.router import Router
+from actors.supervisor import Supervisor
+from actors.symbol import SymbolActor, stream_of
+from actors.timers import Timers
+from actors.tws_link import Link
+from protocol.commands import BrokerCommand, Stop, Wake
+from protocol.events import PredictionSignalEvent, SignalVerdictEvent, SystemEvent, Verdict
+from protocol.kills import KillOrder
+from protocol.session_latency import Latencies
+from protocol.settings import Settings
+from protocol.supervision_plan import OnExhausted, Strategy
+from protocol.symbol import SymbolMessage
+from protocol.symbol_plan import SymbolPlan, rules_of
+from protocol.values import MAIN, OrderRef, Symbol
+
+SYSTEM_STREAM = "system"
+SYMBOL_PREFIX = "symbol:"
+
+
+@attrs.frozen(kw_only=True)
+class Edge:
+    """An actor at the edge: a signal source or the terminal."""
+
+    id: str
+    start: Callable[[int, trio.TaskStatus[None]], Awaitable[None]]
+
+
+class TradingSystem:
+    """Everything that trades, wired but not yet running. `connect` opens one link to TWS.
+
+    `instance` names the journal in every order reference. Nothing here starts before `run`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        journal: Journal,
+        instance: str,
+        clock: MarketClock,
+        connect: Callable[[], Awaitable[Link]],
+        seed: int = 0,
+        kills: Sequence[KillOrder] = (),
+    ) -> None:
+        self.settings, self.journal, self.clock = settings, journal, clock
+        self.kills = Kills(kills, clock)
+        self.signal_to_wire = Latencies()
+        self.edges: list[Edge] = []
+        """Filled by whoever runs the system, before it runs."""
+        self._rng = random.Random(seed)
+        self._signal_seen: dict[Symbol, float] = {}
+        self._broker_mailbox: Mailbox[BrokerCommand] = Mailbox()
+        names = tuple(entry.symbol for entry in settings.symbols)
+        self.mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]] = {
+            symbol: Mailbox(on_poison=self._poison_of(symbol)) for symbol in names
+        }
+        self.router = Router(self.mailboxes, on_refused=self._refuse_signal)
+        self.timers = Timers(clock, self._wake)
+        self.broker = Broker(
+            settings.broker,
+            names,
+            instance=instance,
+            connect=connect,
+            journal=journal,
+            mailbox=self._broker_mailbox,
+            deliver=self.router.deliver,
+            clock=clock,
+            on_sent=self._note_sent,
+        )
+        self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
+        self._symbol_tree = self._supervise_symbols()
+        self.root: Supervisor | None = None
+
+    def _plans(self, instance: str) -> tuple[SymbolPlan, ...]:
+        settings = self.settings
+        latency_s = settings.risk.quote_age_allowance_loop_s * self.clock.speed
+        return tuple(
+            SymbolPlan(
+                symbol=entry.symbol,
+                instance=instance,
+                sizing=entry.sizing,
+                rules=rules_of(entry.symbol, settings.rules),
+                schedule=settings.schedule,
+                limits=settings.risk,
+                atr=settings.atr,
+                latency_s=latency_s,
+            )
+            for entry in settings.symbols
+        )
+
+    def _actor(self, plan: SymbolPlan) -> SymbolActor:
+        return SymbolActor(
+            plan,
+            mailbox=self.mailboxes[plan.symbol],
+            broker=self._broker_mailbox,
+            journal=self.journal,
+            clock=self.clock,
+            timers=self.timers,
+            set_epoch=self.broker.set_epoch,
+            probe=self.kills.probe,
+        )
+
+    # --- the tree -----------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Start the tree in order and keep it until cancelled. Raises `TreeGaveUp`."""
+        journal = ChildSpec(id="journal", start=self._keep_journal, intensity=3)
+        trading = self._supervise_trading().as_child()
+        edge = self._supervise_edge().as_child()
+        self.root = self._supervisor(
+            SupervisorSpec(
+                name="root",
+                strategy=Strategy.REST_FOR_ONE,
+                intensity=3,
+                period_loop_s=60.0,
+                children=(journal, trading, edge),
+            )
+        )
+        await self.root.run(task_status)
+
+    async def _keep_journal(self, _epoch: int, task_status: trio.TaskStatus[None]) -> None:
+        await keep(self.journal, task_status=task_status)
+
+    def _supervise_trading(self) -> Supervisor:
+        fatal = (BrokerRefused, NoBroker)
+        return self._supervisor(
+            SupervisorSpec(
+                name="trading",
+                intensity=10,
+                period_loop_s=60.0,
+                children=(
+                    ChildSpec(id="broker", start=self.broker.run, intensity=5, fatal=fatal),
+                    ChildSpec(id="router", start=self.router.run),
+                    ChildSpec(id="timers", start=self.timers.run),
+                    self._symbol_tree.as_child(),
+                ),
+            )
+        )
+
+    def _supervise_symbols(self) -> Supervisor:
+        children = tuple(
+            ChildSpec(
+                id=SYMBOL_PREFIX + symbol,
+                start=actor.run,
+                intensity=5,
+                on_exhausted=OnExhausted.QUARANTINE,
+            )
+            for symbol, actor in self.symbols.items()
+        )
+        spec = SupervisorSpec(name="symbols", intensity=None, children=children)
+        supervisor = self._supervisor(spec)
+        supervisor.monitor(self._note_symbol)
+        return supervisor
+
+    def _supervise_edge(self) -> Supervisor:
+        children = tuple(ChildSpec(id=edge.id, start=edge.start) for edge in self.edges)
+        return self._supervisor(
+            SupervisorSpec(
+                name="edge",
+                intensity=10,
+                period_loop_s=60.0,
+                on_exhausted=OnExhausted.QUARANTINE,
+                children=children,
+            )
+        )
+
+    def _supervisor(self, spec: SupervisorSpec) -> Supervisor:
+        return Supervisor(
+            spec,
+            record=self._record,
+            market_now=self.clock.now,
+            next_epoch=self.journal.next_epoch,
+            rng=self._rng,
+        )
+
+    def _record(self, event: SystemEvent) -> None:
+        self.journal.append(SYSTEM_STREAM, [event])
+
+    def _note_symbol(self, change: Up | Down) -> None:
+        """A symbol's mailbox learns of its owner's death: what was in hand is delivered once more."""
+        if isinstance(change, Down):
+            mailbox = self.mailboxes[Symbol(change.id.removeprefix(SYMBOL_PREFIX))]
+            mailbox.owner_died(blame=change.exit.kind.value == "crash")
+
+    def _poison_of(self, symbol: Symbol) -> Callable[[Poison[SymbolMessage]], None]:
+        def poisoned(poison: Poison[SymbolMessage]) -> None:
+            if poison.kept:
+                self._symbol_tree.quarantine(SYMBOL_PREFIX + symbol, f"{poison.message!r} is poison")
+
+        return poisoned
+
+    # --- between the actors ---------------------------------------------------------------------------
+
+    def take_signal(self, signal: PredictionSignalEvent) -> None:
+        """Where signal sources hand on what passed their gate."""
+        actor = self.symbols.get(signal.symbol)
+        if actor is not None and actor.at_rest:
+            # The entry of a reversal waits for its close and would measure the market, not us.
+            self._signal_seen[signal.symbol] = trio.current_time()
+        self.router.signal(signal)
+
+    def _note_sent(self, ref: OrderRef) -> None:
+        seen = self._signal_seen.pop(ref.symbol, None) if ref.role == MAIN else None
+        if seen is not None:
+            self.signal_to_wire.add(trio.current_time() - seen)
+
+    def _refuse_signal(self, signal: PredictionSignalEvent) -> None:
+        self.journal.append(
+            stream_of(signal.symbol),
+            [
+                SignalVerdictEvent(
+                    at=self.clock.now(),
+                    cause=signal.signal_id,
+                    signal_id=signal.signal_id,
+                    symbol=signal.symbol,
+                    verdict=Verdict.REFUSED,
+                    code="mailbox_full",
+                    reason="too many signals were waiting for this symbol",
+                )
+            ],
+        )
+
+    def _wake(self, symbol: Symbol, at: datetime) -> None:
+        self.router.command(symbol, Wake(at))
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    @property
+    def at_rest(self) -> bool:
+        """Every symbol is flat, with nothing at the broker, and has handled all its mail."""
+        return all(actor.at_rest and not actor.mailbox.waiting for actor in self.symbols.values())
+
+    @property
+    def entering(self) -> bool:
+        """Whether an entry still works somewhere."""
+        trades = (actor.state.trade for actor in self.symbols.values())
+        return any(trade is not None and trade.entering for trade in trades)
+
+    def stop_entries(self) -> None:
+        """No entry goes on working; every exit stays where it is."""
+        for symbol in self.symbols:
+            self.router.command(symbol, Stop(self.clock.now()))

@@ -1,0 +1,209 @@
+"""Closing a trade without a moment in which both the close and the stop can fill.
+
+The target is turned in place into a marketable limit, so that it stays in its OCA group: whatever it
+executes, the broker takes off the stop. Without a target that can be changed, a market order joins the
+group. If that is refused too, the exits are cancelled, confirmed dead, and then the position is sold or
+bought at the market.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+import attrs
+
+from protocol.chores import Chores
+from protocol.events import (
+    CancelEvent,
+    ModifyOrderEvent,
+    NewOrderEvent,
+    PositionCloseEvent,
+    PositionUpdateEvent,
+)
+from protocol.linked_orders import ENTRY_ROLES, EXIT_ROLES, LinkedOrders
+from protocol.order import TERMINAL, Order
+from protocol.protection import OCA_REDUCE
+from protocol.schedule import DayPhase, day_of
+from protocol.values import CLOSE, MAIN, STOP, TARGET, OrderSpec, OrderStatus, OrderType, Side, TimeInForce
+
+ASK_AGAIN = timedelta(seconds=5.0)
+"""A closing price that has not filled after this long is moved further through the market."""
+REACH = Decimal("0.005")
+"""How far beyond the quote the first closing price reaches, as a fraction; each next one as much further."""
+GRACE = timedelta(seconds=2.0)
+"""The broker cancels the siblings of a filled exit by itself; after this long we do."""
+LONGEST_PAUSE = timedelta(seconds=60.0)
+"""Refused closing orders follow each other ever more slowly, up to this."""
+MAX_ATTEMPTS = 6
+"""Closing prices asked of the target before a market order joins it."""
+
+
+def end_the_day(chores: Chores) -> None:
+    """Flatten when the schedule says so, and see to it that nothing stays open after it."""
+    trade, plan = chores.state.trade, chores.plan
+    if trade is None or trade.closing is not None:
+        return
+    day = day_of(plan.schedule, chores.at)
+    if day is None:
+        return
+    phase = day.phase(chores.at)
+    if phase is DayPhase.FLATTEN:
+        start_closing(chores, "end of day")
+    elif phase is not DayPhase.CLOSED and trade.opened_at < day.open:
+        start_closing(chores, "left over from an earlier day")
+    elif chores.at < day.flatten:
+        chores.look_again(day.open if chores.at < day.open else day.flatten)
+
+
+def start_closing(chores: Chores, reason: str) -> None:
+    """Close the trade of the symbol, if there is one and it is not being closed already."""
+    trade = chores.state.trade
+    if trade is not None and trade.closing is None:
+        chores.emit(PositionUpdateEvent(
+            at=chores.at, cause=reason, symbol=chores.plan.symbol, trade=trade.trade, reason=reason
+        ))  # fmt: skip
+
+
+def limit_entry_age(chores: Chores) -> None:
+    """An entry that has not filled soon is cancelled: a dead program must not leave one working."""
+    trade = chores.state.trade
+    if trade is None:
+        return
+    for order in trade.live(ENTRY_ROLES):
+        age = timedelta(seconds=chores.plan.limits.max_entry_age_s) + chores.plan.latency
+        if order.role == MAIN and chores.due(trade.opened_at + age):
+            _cancel(chores, order, "the entry did not fill in time")
+
+
+def keep_closing(chores: Chores) -> None:
+    """One step of a close: entries first, then the position, then what is left of the exits."""
+    trade = chores.state.trade
+    if trade is None or trade.closing is None:
+        return
+    for order in trade.live(ENTRY_ROLES):
+        _cancel(chores, order, trade.closing.reason)
+    quantity = chores.state.position.quantity
+    if quantity == 0:
+        return
+    target = trade.latest(TARGET)
+    leaving = Side.SELL if quantity > 0 else Side.BUY
+    if (
+        target is not None and target.changeable and target.spec.side is leaving
+        and target.status is not OrderStatus.CREATED
+        and not target.refusals and trade.closing.attempts < MAX_ATTEMPTS
+    ):  # fmt: skip
+        _close_by_target(chores, trade, target, abs(quantity))
+    elif target is None or target.status is not OrderStatus.CREATED or target.status in TERMINAL:
+        _close_by_market(chores, trade, leaving, abs(quantity))
+    else:
+        # The bracket is still on its way to the broker; its acknowledgement comes within moments.
+        chores.look_again(chores.at + GRACE)
+
+
+def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantity: int) -> None:
+    closing, view, grid = trade.closing, chores.view, chores.view.grid
+    assert closing is not None
+    wanted = target.filled + quantity
+    price = view.far_side(target.spec.side) or view.last
+    if price is None or grid is None:
+        _close_by_market(chores, trade, target.spec.side, quantity)
+        return
+    asked_at = target.asked_at or closing.since
+    late = closing.attempts > 0 and chores.at >= asked_at + ASK_AGAIN + chores.plan.latency
+    if closing.attempts and wanted == target.spec.quantity and not late:
+        chores.look_again(asked_at + ASK_AGAIN + chores.plan.latency)
+        return
+    collar = Decimal(repr(chores.plan.limits.price_collar))
+    reach = min(REACH * (closing.attempts + 1), collar)
+    through = Decimal(repr(price)) * (1 + target.spec.side.sign * reach)
+    limit = grid.ceil(through) if target.spec.side is Side.BUY else grid.floor(through)
+    spec = attrs.evolve(target.spec, quantity=wanted, limit_price=limit)
+    chores.emit(ModifyOrderEvent(at=chores.at, cause=closing.reason, ref=target.ref, order=spec, why="close"))
+    chores.look_again(chores.at + ASK_AGAIN + chores.plan.latency)
+
+
+def _close_by_market(chores: Chores, trade: LinkedOrders, side: Side, quantity: int) -> None:
+    """A market order inside the exits' group; where the group is refused, one after the exits are dead."""
+    closes = tuple(trade.of_role(CLOSE))
+    if any(order.live for order in closes):
+        chores.look_again(chores.at + ASK_AGAIN)
+        return
+    refused = sum(1 for order in closes if order.status is OrderStatus.REJECTED)
+    exits = tuple(order for order in trade.live(EXIT_ROLES) if order.role != CLOSE)
+    group, group_type = chores.plan.oca_group(trade.trade), OCA_REDUCE
+    against = any(order.spec.side is not side for order in exits)
+    if refused or against:
+        if exits:
+            for order in exits:
+                _cancel(chores, order, "the group refuses the close")
+            chores.look_again(chores.at + GRACE)
+            return
+        group, group_type = "", 0
+    last = closes[-1] if closes else None
+    pause = min(GRACE * max(refused, 1), LONGEST_PAUSE)
+    if last is not None and last.asked_at is not None and not chores.due(last.asked_at + pause):
+        return
+    ref = chores.plan.ref(trade.trade, CLOSE, trade.next_revision(CLOSE))
+    spec = OrderSpec(
+        ref, side, quantity, OrderType.MARKET, TimeInForce.DAY, oca_group=group, oca_type=group_type
+    )
+    assert trade.closing is not None
+    chores.emit(NewOrderEvent(at=chores.at, cause=trade.closing.reason, ref=ref, order=spec))
+
+
+def clear_up(chores: Chores) -> None:
+    """Flat, or never opened: nothing may be left working, and then the context goes as a whole."""
+    trade = chores.state.trade
+    if trade is None:
+        return
+    position = chores.state.position.quantity
+    if position * trade.side.sign < 0 and trade.closing is None:
+        start_closing(chores, "the position has the wrong side")
+        return
+    if position != 0:
+        return
+    entries = trade.live(ENTRY_ROLES)
+    if entries and trade.flat_since is None:
+        return
+    if entries:
+        for order in entries:
+            _cancel(chores, order, "the trade is over")
+        return
+    _cancel_exits(chores, trade)
+    trade = chores.state.trade
+    assert trade is not None
+    if trade.settled:
+        _conclude(chores, trade)
+
+
+def _cancel_exits(chores: Chores, trade: LinkedOrders) -> None:
+    for order in trade.live(EXIT_ROLES):
+        since = trade.flat_since or order.asked_at or trade.opened_at
+        by_broker = trade.flat_since is None or trade.concluded_by in EXIT_ROLES
+        if not by_broker or chores.due(since + GRACE + chores.plan.latency):
+            _cancel(chores, order, "the trade is over")
+
+
+def _cancel(chores: Chores, order: Order, why: str) -> None:
+    """Ask for a cancel once; again only when it was refused and the order still lives some time later."""
+    if order.cancel_asked or order.status in TERMINAL or order.status is OrderStatus.PENDING_CANCEL:
+        return
+    again_at = None
+    if order.refusals and order.asked_at is not None:
+        again_at = order.asked_at + GRACE + chores.plan.latency
+    if again_at is not None and not chores.due(again_at):
+        return
+    chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
+
+
+def _conclude(chores: Chores, trade: LinkedOrders) -> None:
+    filled = any(order.filled for order in trade.orders)
+    by = {STOP: "stop", TARGET: "target"}.get(trade.concluded_by, trade.concluded_by or "closed")
+    reason = trade.closing.reason if trade.closing is not None else by
+    if not filled:
+        reason = f"not entered: {reason}" if trade.closing is not None else "not entered"
+    chores.emit(PositionCloseEvent(
+        at=chores.at, cause=reason, symbol=chores.plan.symbol, trade=trade.trade, reason=reason,
+        realized_pnl=chores.state.position.realized_pnl - trade.realized_before,
+    ))  # fmt: skip

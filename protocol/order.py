@@ -1,0 +1,115 @@
+"""The life of one order, as a table.
+
+What we asked (`spec`) and what the broker confirmed are two things; comparisons are made with what was
+asked. Quantities move by executions only: a status never fills an order.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import attrs
+
+from protocol.values import OrderRef, OrderSpec, OrderStatus
+
+S = OrderStatus
+
+TERMINAL: Final = frozenset({S.FILLED, S.CANCELLED, S.REJECTED})
+"""Nothing more is to come of these, save an execution that crossed the cancel."""
+
+WORKING: Final = frozenset({S.ACCEPTED, S.SUBMITTED, S.PARTIALLY_FILLED})
+"""The broker has it and may fill it, or holds it for its trigger or parent."""
+
+TRANSITIONS: Final[dict[OrderStatus, frozenset[OrderStatus]]] = {
+    # Any first word is possible: a market order may be Filled before it was ever Submitted.
+    S.CREATED: frozenset(S) - {S.CREATED},
+    S.PENDING_SUBMIT: frozenset(S) - {S.CREATED},
+    # PreSubmitted and Submitted alternate with sessions, modifies and locates.
+    S.ACCEPTED: frozenset(S) - {S.CREATED, S.PENDING_SUBMIT},
+    S.SUBMITTED: frozenset(S) - {S.CREATED, S.PENDING_SUBMIT},
+    S.PARTIALLY_FILLED: frozenset(S) - {S.CREATED, S.PENDING_SUBMIT, S.ACCEPTED},
+    # A refused cancel puts the order back to work.
+    S.PENDING_CANCEL: frozenset(S) - {S.CREATED, S.PENDING_SUBMIT},
+    # Inactive is not terminal: held for a locate or dead, only asking tells (the API uses it for both).
+    S.INACTIVE: frozenset(S) - {S.CREATED, S.PENDING_SUBMIT},
+    # A cancel and a fill can cross; the fill is real.
+    S.CANCELLED: frozenset({S.FILLED}),
+    # Given up for lost or refused, and then found at the broker after all.
+    S.REJECTED: frozenset({S.ACCEPTED, S.SUBMITTED, S.PENDING_CANCEL, S.CANCELLED, S.FILLED}),
+    # Statuses repeat and arrive late (a Submitted after Filled is common); filled stays filled.
+    S.FILLED: frozenset(),
+}
+
+
+@attrs.frozen
+class Order:
+    """One order of a trade. `spec.quantity` is the total asked, executed shares included."""
+
+    spec: OrderSpec
+    status: OrderStatus = S.CREATED
+    filled: int = 0
+    """By executions."""
+    perm_id: int = 0
+    confirmed_quantity: int | None = None
+    confirmed_limit: Decimal | None = None
+    confirmed_stop: Decimal | None = None
+    cancel_asked: bool = False
+    refusals: int = 0
+    """Requests about it that the broker refused since the last one it took."""
+    reported_filled: int = 0
+    """Executed shares that a status spoke of. Where it is more than `filled`, executions are to come."""
+    asked_at: datetime | None = None
+    """When we last asked something of it, or the broker changed it by a rule that we know."""
+    status_since: datetime | None = None
+
+    @property
+    def ref(self) -> OrderRef:
+        return self.spec.ref
+
+    @property
+    def role(self) -> str:
+        return self.spec.ref.role
+
+    @property
+    def live(self) -> bool:
+        """Whether executions of it may still come: it works, or a status spoke of more than we have."""
+        return self.status not in TERMINAL or self.filled < self.reported_filled
+
+    @property
+    def changeable(self) -> bool:
+        """Whether a modify of it makes sense now."""
+        return self.status not in TERMINAL and not self.cancel_asked and self.status is not S.PENDING_CANCEL
+
+    @property
+    def as_asked(self) -> bool:
+        """Whether the broker has said that it is what we asked for."""
+        return (
+            self.confirmed_quantity == self.spec.quantity
+            and self.confirmed_limit in (None, self.spec.limit_price)
+            and self.confirmed_stop in (None, self.spec.stop_price)
+        )
+
+    @property
+    def remaining(self) -> int:
+        return max(self.spec.quantity - self.filled, 0)
+
+    def told(self, status: OrderStatus) -> OrderStatus:
+        """The status after the broker said `status`: the old one where the table knows no way there."""
+        return status if status in TRANSITIONS[self.status] else self.status
+
+    def executed(self, change: int) -> Order:
+        """After `change` more shares have executed (fewer, for a correction).
+
+        It has filled when that holds for what was asked and for what the broker confirmed: a smaller
+        quantity that was asked in vain must not end an order that works on.
+        """
+        filled = self.filled + change
+        status = self.status
+        if filled >= max(self.spec.quantity, self.confirmed_quantity or 0):
+            status = self.told(S.FILLED)
+        elif status not in TERMINAL and status is not S.PENDING_CANCEL:
+            status = S.PARTIALLY_FILLED
+        reported_filled = self.reported_filled + min(change, 0)
+        return attrs.evolve(self, filled=filled, status=status, reported_filled=reported_filled)

@@ -1,0 +1,324 @@
+"""What one symbol decides: `decide(state, message) -> events`, and the commands that events stand for.
+
+Everything a symbol does follows one path: a message, the events it leads to, the journal, the state, the
+commands. Rules that must always hold (protection, closing, clearing up) are looked after in the same
+place after every message, whatever it was, so that no case can forget them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeAlias, assert_never
+
+import attrs
+
+from protocol import commands
+from protocol.chores import Chores
+from protocol.closing import clear_up, end_the_day, keep_closing, limit_entry_age, start_closing
+from protocol.commands import BrokerCommand, Flatten, SymbolCommand, Wake
+from protocol.entry import enter_after_reversal, forget_reversal, judge
+from protocol.events import (
+    AlarmEvent,
+    BaseEvent,
+    CancelEvent,
+    CommissionEvent,
+    FillEvent,
+    ForeignFillEvent,
+    HoldEvent,
+    ModifyOrderEvent,
+    NewOrderEvent,
+    OrderStatusEvent,
+    PositionOpenEvent,
+    PositionUpdateEvent,
+    PredictionSignalEvent,
+    ReconciledEvent,
+    RejectEvent,
+)
+from protocol.linked_orders import ENTRY_ROLES
+from protocol.market_view import MarketView
+from protocol.order import TERMINAL, Order
+from protocol.protection import ANSWER_WITHIN, keep_protected
+from protocol.reports import (
+    CommissionCharged,
+    ContractQualified,
+    ExecutionReport,
+    HistoryLoaded,
+    LinkChanged,
+    LinkState,
+    OrderLost,
+    OrderReport,
+    Report,
+    RequestKind,
+    RequestRefused,
+    SymbolSnapshot,
+)
+from protocol.symbol_plan import SymbolPlan
+from protocol.symbol_state import SymbolState, told
+from protocol.values import OrderRef, OrderStatus, Side, Tick
+
+SymbolMessage: TypeAlias = PredictionSignalEvent | Tick | Report | SymbolCommand
+
+MAX_ROUNDS = 20
+"""Rounds of upkeep after one message; more would mean that two rules undo each other's work."""
+
+
+@attrs.frozen
+class Decision:
+    """What a message leads to, in order, and when to look again at the latest."""
+
+    events: tuple[BaseEvent, ...]
+    wake_at: datetime | None
+
+
+def decide(
+    state: SymbolState, view: MarketView, plan: SymbolPlan, message: SymbolMessage, at: datetime
+) -> Decision:
+    """Everything that follows from `message` at market time `at`. Changes nothing but the market view."""
+    chores = Chores(state, view, plan, at)
+    _react(chores, message)
+    for _ in range(MAX_ROUNDS):
+        before = len(chores.events)
+        chores.wake_at = None
+        _look_after(chores)
+        if len(chores.events) == before:
+            return Decision(tuple(chores.events), chores.wake_at)
+    raise RuntimeError(f"{plan.symbol}: upkeep does not come to rest after {message!r}")
+
+
+def _look_after(chores: Chores) -> None:
+    """The rules that hold whatever happened, most urgent first."""
+    end_the_day(chores)
+    if chores.view.link is LinkState.UP and chores.view.reconciled:
+        # What a broker that we cannot see believes is unknown: nothing is asked until the books agree.
+        limit_entry_age(chores)
+        keep_protected(chores)
+        keep_closing(chores)
+        clear_up(chores)
+        enter_after_reversal(chores)
+
+
+def _react(chores: Chores, message: SymbolMessage) -> None:
+    match message:
+        case Tick():
+            chores.view.tick(message)
+        case PredictionSignalEvent():
+            judge(chores, message)
+        case Wake():
+            pass  # The upkeep that follows every message is what it is for.
+        case Flatten(reason=reason):
+            forget_reversal(chores, reason)
+            start_closing(chores, reason)
+        case commands.Stop():
+            _stop(chores)
+        case _:
+            _hear(chores, message)
+
+
+def _hear(chores: Chores, report: Report) -> None:
+    match report:
+        case OrderReport():
+            _hear_order(chores, report, adopted=False)
+        case ExecutionReport():
+            _hear_executions(chores, (report,))
+        case CommissionCharged(exec_id=exec_id, commission=commission):
+            chores.emit(CommissionEvent(
+                at=chores.at, cause=exec_id, symbol=chores.plan.symbol, exec_id=exec_id, commission=commission
+            ))  # fmt: skip
+        case RequestRefused():
+            _hear_refusal(chores, report)
+        case OrderLost(ref=ref):
+            _hear_dead(chores, ref, "the broker has never had it")
+        case LinkChanged(state=link, generation=generation, reason=reason):
+            chores.view.link_changed(link, generation)
+            chores.view.why_not = reason or f"the link to the broker is {link.value}"
+        case SymbolSnapshot():
+            _reconcile(chores, report)
+        case ContractQualified(grid=grid):
+            chores.view.grid = grid
+        case HistoryLoaded():
+            chores.view.warm_up(report)
+        case _:
+            assert_never(report)
+
+
+def _hear_order(chores: Chores, report: OrderReport, *, adopted: bool) -> None:
+    """A status is journalled when it says something new; TWS repeats itself up to four times."""
+    trade = chores.state.trade
+    order = None if trade is None else trade.find(report.ref)
+    if order is None:
+        if report.status not in TERMINAL and report.status is not OrderStatus.PENDING_CANCEL:
+            # Nothing of a concluded trade may go on working.
+            why = "its trade is over"
+            chores.emit(CancelEvent(at=chores.at, cause=why, ref=report.ref, why=why))
+        return
+    said = OrderStatusEvent(
+        at=chores.at, cause=str(report.perm_id), ref=report.ref, status=report.status,
+        perm_id=report.perm_id, quantity=report.quantity, filled=report.filled,
+        limit_price=report.limit_price, stop_price=report.stop_price, why_held=report.why_held,
+        adopted=adopted,
+    )  # fmt: skip
+    if adopted or told(order, said) != order:
+        chores.emit(said)
+
+
+def _hear_executions(chores: Chores, reports: Sequence[ExecutionReport]) -> None:
+    """Executions count always, in any state, once; those of strangers put the symbol on hold."""
+    held_before = chores.state.position.quantity
+    for report in reports:
+        _hear_execution(chores, report)
+    ours = any(report.ref is not None for report in reports)
+    held = chores.state.position.quantity
+    if ours and chores.state.trade is None and held not in (0, held_before):
+        _adopt_late_fill(chores)
+
+
+def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
+    state, plan = chores.state, chores.plan
+    if state.position.knows(report.exec_id):
+        return
+    if report.ref is None:
+        chores.emit(ForeignFillEvent(
+            at=chores.at, cause=report.exec_id, symbol=plan.symbol, exec_id=report.exec_id,
+            side=report.side, quantity=report.quantity, price=report.price,
+        ))  # fmt: skip
+        if not state.held:
+            reason = f"somebody else traded {plan.symbol} ({report.side.value} {report.quantity})"
+            chores.emit(HoldEvent(at=chores.at, cause=report.exec_id, symbol=plan.symbol, reason=reason))
+        return
+    chores.emit(FillEvent(
+        at=chores.at, cause=report.exec_id, ref=report.ref, exec_id=report.exec_id, side=report.side,
+        quantity=report.quantity, price=report.price,
+    ))  # fmt: skip
+
+
+def _adopt_late_fill(chores: Chores) -> None:
+    """An order of a concluded trade filled after all: the position gets a context, and is closed."""
+    position, plan = chores.state.position, chores.plan
+    side = Side.BUY if position.quantity > 0 else Side.SELL
+    trade = chores.state.next_trade
+    reason = "an order of an earlier trade filled late"
+    forget_reversal(chores, reason)
+    chores.emit(PositionOpenEvent(
+        at=chores.at, cause=reason, symbol=plan.symbol, trade=trade, side=side,
+        quantity=abs(position.quantity), stop_distance=position.average_price, target_distance=None,
+        signal_id="", rule=reason,
+    ))  # fmt: skip
+    chores.emit(PositionUpdateEvent(
+        at=chores.at, cause=reason, symbol=plan.symbol, trade=trade, reason=reason
+    ))  # fmt: skip
+    chores.emit(AlarmEvent(at=chores.at, code="LATE_FILL", text=reason, symbol=plan.symbol))
+
+
+def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
+    trade = chores.state.trade
+    order = None if trade is None else trade.find(report.ref)
+    if order is None:
+        return
+    chores.emit(RejectEvent(
+        at=chores.at, cause=str(report.code), ref=report.ref, request=report.request.value,
+        code=report.code, reason=report.reason, terminal=report.terminal,
+    ))  # fmt: skip
+    chores.emit(AlarmEvent(
+        at=chores.at, cause=str(report.ref), code="REFUSED", symbol=chores.plan.symbol,
+        text=f"{report.ref.role} order, {report.request.value}: {report.reason} ({report.code})",
+    ))  # fmt: skip
+
+
+def _hear_dead(chores: Chores, ref: OrderRef, reason: str) -> None:
+    chores.emit(RejectEvent(
+        at=chores.at, cause=reason, ref=ref, request=RequestKind.PLACE.value, code=0, reason=reason,
+        terminal=True,
+    ))  # fmt: skip
+
+
+def _stop(chores: Chores) -> None:
+    """A clean stop leaves no entry working and every exit where it is."""
+    chores.view.stopping = True
+    forget_reversal(chores, "the system stops")
+    trade = chores.state.trade
+    for order in () if trade is None else trade.live(ENTRY_ROLES):
+        if not order.cancel_asked:
+            why = "the system stops"
+            chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
+
+
+# --- reconciling ----------------------------------------------------------------------------------
+
+
+def _reconcile(chores: Chores, snapshot: SymbolSnapshot) -> None:
+    """Take over the broker's books: executions first, then orders, then what is missing from them."""
+    view, plan = chores.view, chores.plan
+    _hear_executions(chores, snapshot.executions)
+    for order in snapshot.orders:
+        _hear_order(chores, order, adopted=True)
+    listed = {order.ref for order in snapshot.orders}
+    trade = chores.state.trade
+    for known in () if trade is None else trade.orders:
+        if known.status is OrderStatus.CREATED and known.ref not in listed and not _on_its_way(chores, known):
+            # Its intent is in the journal and its bytes never left; an entry is not sent again on a guess.
+            _hear_dead(chores, known.ref, "it was decided, but never sent")
+    chores.emit(ReconciledEvent(
+        at=chores.at, cause=f"link {snapshot.generation}", symbol=plan.symbol,
+        generation=snapshot.generation, position=snapshot.position,
+    ))  # fmt: skip
+    view.reconciled, view.generation = snapshot.tradable, snapshot.generation
+    view.why_not = snapshot.why_not if not snapshot.tradable else ""
+    _compare_positions(chores, snapshot)
+
+
+def _on_its_way(chores: Chores, order: Order) -> bool:
+    """Whether a snapshot may have been taken before the broker actor had our command for `order` in hand.
+
+    Nothing is asked while the books are not reconciled, so this can only be on a link on which they are.
+    """
+    if not chores.view.reconciled or order.asked_at is None:
+        return False
+    return chores.at < order.asked_at + ANSWER_WITHIN + chores.plan.latency
+
+
+DIFFERS = "the broker's position differs from our executions"
+
+
+def _compare_positions(chores: Chores, snapshot: SymbolSnapshot) -> None:
+    """Books that differ hold the symbol until they agree; a hold for another reason waits for a person."""
+    ours, theirs = chores.state.position.quantity, snapshot.position
+    held = chores.state.held
+    if ours != theirs and not held:
+        reason = f"{DIFFERS}: {theirs} there, {ours} here"
+        chores.emit(HoldEvent(at=chores.at, cause="snapshot", symbol=chores.plan.symbol, reason=reason))
+        chores.emit(AlarmEvent(at=chores.at, code="BOOKS_DISAGREE", text=reason, symbol=chores.plan.symbol))
+    elif ours == theirs and held.startswith(DIFFERS):
+        chores.emit(HoldEvent(at=chores.at, cause="snapshot", symbol=chores.plan.symbol, reason=""))
+
+
+# --- performing -----------------------------------------------------------------------------------
+
+
+def commands_for(plan: SymbolPlan, epoch: int, events: Sequence[BaseEvent]) -> tuple[BrokerCommand, ...]:
+    """What to ask of the broker for events that are in the journal by now, in their order.
+
+    Orders that were decided together leave together: an entry with its children is one command.
+    """
+    out: list[BrokerCommand] = []
+    group: list[NewOrderEvent] = []
+    for event in events:
+        if group and not (isinstance(event, NewOrderEvent) and event.order.parent == group[0].ref):
+            out.append(_placement(plan, epoch, group))
+            group = []
+        match event:
+            case NewOrderEvent():
+                group.append(event)
+            case ModifyOrderEvent(order=order):
+                out.append(commands.ModifyOrder(plan.symbol, epoch, order))
+            case CancelEvent(ref=ref):
+                out.append(commands.CancelOrder(plan.symbol, epoch, ref))
+            case _:
+                pass  # The other events tell, they ask for nothing.
+    if group:
+        out.append(_placement(plan, epoch, group))
+    return tuple(out)
+
+
+def _placement(plan: SymbolPlan, epoch: int, group: Sequence[NewOrderEvent]) -> commands.PlaceOrders:
+    return commands.PlaceOrders(plan.symbol, epoch, tuple(event.order for event in group))

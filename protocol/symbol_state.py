@@ -1,0 +1,301 @@
+"""The durable state of one symbol, and `evolve`: the only thing that changes it.
+
+Replaying a symbol's stream of the journal through `evolve` gives its state, at any prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import TypeAlias
+
+import attrs
+
+from protocol.events import (
+    BaseEvent,
+    CancelEvent,
+    CommissionEvent,
+    EntryDroppedEvent,
+    FillEvent,
+    ForeignFillEvent,
+    HoldEvent,
+    ModifyOrderEvent,
+    NewOrderEvent,
+    OrderStatusEvent,
+    PositionCloseEvent,
+    PositionOpenEvent,
+    PositionUpdateEvent,
+    RejectEvent,
+    SignalVerdictEvent,
+)
+from protocol.linked_orders import ENTRY_ROLES, EXIT_ROLES, Closing, LinkedOrders
+from protocol.order import TERMINAL, Order
+from protocol.position import Position
+from protocol.reports import RequestKind
+from protocol.values import TARGET, OrderSpec, OrderStatus, OrderType, Side, Symbol
+
+_TradeChange: TypeAlias = Callable[[LinkedOrders], LinkedOrders]
+_OrderChange: TypeAlias = Callable[[Order], Order]
+
+
+@attrs.frozen
+class PendingEntry:
+    """The new entry of a reversal, waiting for the old trade to be gone and for a fresh quote."""
+
+    side: Side
+    signal_id: str
+    rule: str
+    since: datetime
+
+
+@attrs.frozen
+class SymbolState:
+    symbol: Symbol
+    position: Position
+    trade: LinkedOrders | None = None
+    next_trade: int = 1
+    pending: PendingEntry | None = None
+    held: str = ""
+    """Why no entry may be made, in words; empty when none is in the way."""
+    last_entry_at: datetime | None = None
+    judged: frozenset[str] = frozenset()
+    """Ids of the signals that have their verdict."""
+    entries: Mapping[str, tuple[datetime, ...]] = MappingProxyType({})
+    """When each rule entered, on the day of its last entry."""
+
+    @classmethod
+    def begin(cls, symbol: Symbol) -> SymbolState:
+        return cls(symbol, Position.empty(symbol))
+
+
+def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
+    """The state after `event`. Events of others, and those that change nothing here, leave it as it is."""
+    match event:
+        case FillEvent():
+            return _filled(state, event)
+        case CommissionEvent():
+            return attrs.evolve(
+                state, position=state.position.with_commission(event.exec_id, event.commission)
+            )
+        case ForeignFillEvent():
+            position = state.position.with_fill(event.exec_id, event.side, event.quantity, event.price)
+            return _moved(state, position, event.at, "somebody else")
+        case NewOrderEvent():
+            return _in_trade(state, event.ref.trade, lambda trade: trade.with_order(
+                Order(event.order, asked_at=event.at)
+            ))  # fmt: skip
+        case ModifyOrderEvent():
+            return _in_trade(state, event.ref.trade, lambda trade: _modified(trade, event))
+        case CancelEvent():
+            return _in_order(state, event, lambda order: attrs.evolve(
+                order, cancel_asked=True, asked_at=event.at
+            ))  # fmt: skip
+        case OrderStatusEvent():
+            return _in_trade(state, event.ref.trade, lambda trade: _trade_told(trade, event))
+        case RejectEvent():
+            return _in_order(state, event, lambda order: _refused(order, event))
+        case PositionOpenEvent():
+            return _opened(state, event)
+        case PositionUpdateEvent():
+            closing = Closing(event.reason, event.at, event.reverse_to, event.signal_id, event.rule)
+            return _in_trade(state, event.trade, lambda trade: attrs.evolve(trade, closing=closing))
+        case PositionCloseEvent():
+            return _closed(state, event)
+        case SignalVerdictEvent(signal_id=signal_id):
+            return attrs.evolve(state, judged=state.judged | {signal_id})
+        case HoldEvent(reason=reason):
+            return attrs.evolve(state, held=reason)
+        case EntryDroppedEvent():
+            return attrs.evolve(state, pending=None, trade=_not_reversed(state.trade))
+        case _:
+            return state
+
+
+def _in_trade(state: SymbolState, trade: int, change: _TradeChange) -> SymbolState:
+    """Only the living trade has a context; words about an older one change nothing but the position."""
+    if state.trade is None or state.trade.trade != trade:
+        return state
+    return attrs.evolve(state, trade=change(state.trade))
+
+
+def _in_order(state: SymbolState, event: CancelEvent | RejectEvent, change: _OrderChange) -> SymbolState:
+    return _in_trade(state, event.ref.trade, lambda trade: trade.changed(event.ref, change))
+
+
+def _not_reversed(trade: LinkedOrders | None) -> LinkedOrders | None:
+    if trade is None or trade.closing is None:
+        return trade
+    return attrs.evolve(trade, closing=attrs.evolve(trade.closing, reverse_to=None))
+
+
+def _modified(trade: LinkedOrders, event: ModifyOrderEvent) -> LinkedOrders:
+    changed = trade.changed(event.ref, lambda order: attrs.evolve(order, spec=event.order, asked_at=event.at))
+    closing = changed.closing
+    if closing is not None and event.ref.role == TARGET:
+        closing = attrs.evolve(closing, attempts=closing.attempts + 1)
+    return attrs.evolve(changed, resized_at=event.at, closing=closing)
+
+
+def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
+    before = state.position
+    position = before.with_fill(event.exec_id, event.side, event.quantity, event.price)
+    if position is before:
+        return state
+    # A correction replaces what the execution was before; the order follows by the difference.
+    change = event.side.sign * (position.quantity - before.quantity)
+    trade = state.trade
+    if trade is not None and trade.trade == event.ref.trade:
+        trade = trade.changed(event.ref, lambda order: order.executed(change))
+        if event.ref.role in EXIT_ROLES:
+            trade = _reduced_by_broker(trade, event, change)
+        else:
+            trade = _exits_follow(trade, event.at)
+        state = attrs.evolve(state, trade=trade)
+    return _moved(state, position, event.at, event.ref.role)
+
+
+def _reduced_by_broker(trade: LinkedOrders, event: FillEvent, change: int) -> LinkedOrders:
+    """The broker takes `change` shares off the other exits of the group (OCA type 2); we believe it at once.
+
+    Were we to ask for the same, the sibling would be shrunk twice. A correction that takes shares back
+    gives the siblings nothing back.
+    """
+    filled = trade.find(event.ref)
+    group = "" if filled is None else filled.spec.oca_group
+    if not group or change <= 0:
+        return trade
+
+    def reduce(order: Order) -> Order:
+        if order.ref == event.ref or order.spec.oca_group != group or not order.live:
+            return order
+        quantity = max(order.spec.quantity - change, order.filled)
+        return attrs.evolve(order, spec=attrs.evolve(order.spec, quantity=quantity), asked_at=event.at)
+
+    return attrs.evolve(trade, orders=tuple(reduce(order) for order in trade.orders))
+
+
+def _exits_follow(trade: LinkedOrders, at: datetime) -> LinkedOrders:
+    """The broker makes children follow their parent's fills and its end: its word about them is on its way."""
+
+    def follow(order: Order) -> Order:
+        return attrs.evolve(order, asked_at=at) if order.live and order.role in EXIT_ROLES else order
+
+    return attrs.evolve(trade, orders=tuple(follow(order) for order in trade.orders))
+
+
+def _moved(state: SymbolState, position: Position, at: datetime, by: str) -> SymbolState:
+    trade = state.trade
+    if trade is not None:
+        flat = position.quantity == 0 and state.position.quantity != 0
+        if flat:
+            trade = attrs.evolve(trade, flat_since=at, concluded_by=by)
+        elif position.quantity != 0:
+            trade = attrs.evolve(trade, flat_since=None)
+    return attrs.evolve(state, position=position, trade=trade)
+
+
+def _trade_told(trade: LinkedOrders, event: OrderStatusEvent) -> LinkedOrders:
+    order = trade.find(event.ref)
+    if order is None:
+        return trade
+    after = told(order, event)
+    trade = trade.changed(event.ref, lambda _: after)
+    ended = order.status not in TERMINAL and after.status in TERMINAL
+    return _exits_follow(trade, event.at) if ended and order.role in ENTRY_ROLES else trade
+
+
+def told(order: Order, event: OrderStatusEvent) -> Order:
+    """A status: what the broker confirms. `adopted` makes it what we ask for, too."""
+    status = order.told(event.status)
+    if event.adopted and order.status in _GIVEN_UP and event.status not in TERMINAL:
+        # Given up as ended, and yet the broker lists it as open: it is there.
+        status = event.status
+    known_as_asked = order.as_asked
+    order = attrs.evolve(
+        order,
+        status=status,
+        status_since=order.status_since if status is order.status else event.at,
+        perm_id=event.perm_id or order.perm_id,
+        reported_filled=max(order.reported_filled, event.filled),
+        confirmed_quantity=event.quantity or order.confirmed_quantity,
+        confirmed_limit=event.limit_price,
+        confirmed_stop=event.stop_price,
+    )
+    if order.as_asked and not known_as_asked:
+        order = attrs.evolve(order, refusals=0)
+    if not event.adopted or not event.quantity:
+        return order
+    return attrs.evolve(
+        order,
+        spec=_as_confirmed(order),
+        cancel_asked=status is OrderStatus.PENDING_CANCEL,
+        refusals=0,
+        asked_at=event.at,
+    )
+
+
+def _as_confirmed(order: Order) -> OrderSpec:
+    """The order's parameters as the broker has them, where it said what they are."""
+    spec = order.spec
+    limit = order.confirmed_limit if spec.type in _LIMITED else spec.limit_price
+    stop = order.confirmed_stop if spec.type in _STOPPED else spec.stop_price
+    return attrs.evolve(
+        spec,
+        quantity=order.confirmed_quantity or spec.quantity,
+        limit_price=spec.limit_price if limit is None else limit,
+        stop_price=spec.stop_price if stop is None else stop,
+    )
+
+
+def _refused(order: Order, event: RejectEvent) -> Order:
+    """A refused request: the order is dead, or it stands as it was before."""
+    if event.terminal:
+        return attrs.evolve(order, status=order.told(OrderStatus.REJECTED))
+    refused = attrs.evolve(order, refusals=order.refusals + 1, asked_at=event.at)
+    match RequestKind(event.request):
+        case RequestKind.CANCEL:
+            return attrs.evolve(refused, cancel_asked=False)
+        case RequestKind.MODIFY:
+            return attrs.evolve(refused, spec=_as_confirmed(order))
+        case RequestKind.PLACE:
+            return refused
+
+
+def _opened(state: SymbolState, event: PositionOpenEvent) -> SymbolState:
+    trade = LinkedOrders(
+        event.trade,
+        event.side,
+        event.quantity,
+        event.stop_distance,
+        event.target_distance,
+        event.signal_id,
+        event.rule,
+        event.at,
+        state.position.realized_pnl,
+    )
+    earlier = tuple(at for at in state.entries.get(event.rule, ()) if at.date() == event.at.date())
+    entries = MappingProxyType({**state.entries, event.rule: (*earlier, event.at)})
+    return attrs.evolve(
+        state,
+        trade=trade,
+        next_trade=event.trade + 1,
+        pending=None,
+        last_entry_at=event.at,
+        entries=entries,
+    )
+
+
+def _closed(state: SymbolState, event: PositionCloseEvent) -> SymbolState:
+    trade = state.trade
+    if trade is None or trade.trade != event.trade:
+        return state
+    closing, pending = trade.closing, None
+    if closing is not None and closing.reverse_to is not None:
+        pending = PendingEntry(closing.reverse_to, closing.signal_id, closing.rule, event.at)
+    return attrs.evolve(state, trade=None, pending=pending)
+
+
+_GIVEN_UP = frozenset({OrderStatus.CANCELLED, OrderStatus.REJECTED})
+_LIMITED = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
+_STOPPED = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
