@@ -95,7 +95,10 @@ class SymbolActor:
         self._epoch, self.ready, self._history_of, self._wake_at = epoch, False, -1, None
         self._set_epoch(self.symbol, epoch)
         self.state = await self._replayed()
+        link, generation = self.view.link, self.view.generation
         self.view = MarketView(self.plan.atr)
+        # Nobody repeats the state of the link for a restart; what changed meanwhile is in the mailbox.
+        self.view.link_changed(link, generation)
         task_status.started()
         self._probe(self, ())
         self.ask_books()

@@ -176,7 +176,7 @@ def _reduced_by_broker(trade: LinkedOrders, event: FillEvent, change: int) -> Li
 
 
 def _exits_follow(trade: LinkedOrders, at: datetime) -> LinkedOrders:
-    """The broker makes children follow their parent's fills and its end: its word about them is on its way."""
+    """The broker makes children follow their parent: when that fills or ends, its word is on its way."""
 
     def follow(order: Order) -> Order:
         return attrs.evolve(order, asked_at=at) if order.live and order.role in EXIT_ROLES else order
