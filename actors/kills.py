@@ -36,15 +36,14 @@ class Kills:
         self._clock = clock
         self._since: dict[Symbol, datetime] = {}
         self._deaths: list[_Death] = []
-        self._recovering: dict[Symbol, _Death] = {}
+        self._recovering: dict[Symbol, list[_Death]] = {}
 
     def probe(self, actor: SymbolActor, events: tuple[BaseEvent, ...]) -> None:
         """Note that a killed actor is ready again, and kill it when its next order is due."""
         symbol = actor.symbol
-        death = self._recovering.get(symbol)
-        if death is not None and actor.ready:
-            death.ready_after_ms = (trio.current_time() - death.loop_s) * 1000
-            del self._recovering[symbol]
+        if actor.ready:
+            for death in self._recovering.pop(symbol, ()):
+                death.ready_after_ms = (trio.current_time() - death.loop_s) * 1000
         waiting = self._waiting.get(symbol)
         if not waiting or not self._clock.known:
             return
@@ -59,8 +58,8 @@ class Kills:
         quantity = actor.state.position.quantity
         death = _Death(symbol, now, quantity, trio.current_time())
         self._deaths.append(death)
-        self._recovering[symbol] = death
-        # A recovery that was cut short is over only when the next one is.
+        # A recovery that is cut short is over only when a later one is: until then all its deaths wait.
+        self._recovering.setdefault(symbol, []).append(death)
         raise Killed(f"killed on command at {order.when}")
 
     def record(self) -> tuple[Kill, ...]:

@@ -33,6 +33,7 @@ from protocol.events import PredictionSignalEvent, SignalVerdictEvent, SystemEve
 from protocol.kills import KillOrder
 from protocol.session_latency import Latencies
 from protocol.settings import Settings
+from protocol.supervision import ExitKind
 from protocol.supervision_plan import OnExhausted, Strategy
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan, rules_of
@@ -40,6 +41,8 @@ from protocol.values import MAIN, OrderRef, Symbol
 
 SYSTEM_STREAM = "system"
 SYMBOL_PREFIX = "symbol:"
+BROKER, ROUTER, TIMERS = "broker", "router", "timers"
+"""Names of actors: of those that all symbols share, and how a symbol's own begins."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +96,9 @@ class TradingSystem:
             on_sent=self._note_sent,
         )
         self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
-        self._symbol_tree = self._supervise_symbols()
+        self.symbol_tree = self._supervise_symbols()
+        """The supervisor of the symbols, whose ids begin with `symbol:`; `trading` is the one above it."""
+        self.trading = self._supervise_trading()
         self.root: Supervisor | None = None
 
     def _plans(self, instance: str) -> tuple[SymbolPlan, ...]:
@@ -130,7 +135,7 @@ class TradingSystem:
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start the tree in order and keep it until cancelled. Raises `TreeGaveUp`."""
         journal = ChildSpec(id="journal", start=self._keep_journal, intensity=3)
-        trading = self._supervise_trading().as_child()
+        trading = self.trading.as_child()
         edge = self._supervise_edge().as_child()
         self.root = self._supervisor(
             SupervisorSpec(
@@ -148,19 +153,20 @@ class TradingSystem:
 
     def _supervise_trading(self) -> Supervisor:
         fatal = (BrokerRefused, NoBroker)
-        return self._supervisor(
-            SupervisorSpec(
-                name="trading",
-                intensity=10,
-                period_loop_s=60.0,
-                children=(
-                    ChildSpec(id="broker", start=self.broker.run, intensity=5, fatal=fatal),
-                    ChildSpec(id="router", start=self.router.run),
-                    ChildSpec(id="timers", start=self.timers.run),
-                    self._symbol_tree.as_child(),
-                ),
-            )
+        spec = SupervisorSpec(
+            name="trading",
+            intensity=10,
+            period_loop_s=60.0,
+            children=(
+                ChildSpec(id=BROKER, start=self.broker.run, intensity=5, fatal=fatal),
+                ChildSpec(id=ROUTER, start=self.router.run),
+                ChildSpec(id=TIMERS, start=self.timers.run),
+                self.symbol_tree.as_child(),
+            ),
         )
+        supervisor = self._supervisor(spec)
+        supervisor.monitor(self._note_trading)
+        return supervisor
 
     def _supervise_symbols(self) -> Supervisor:
         children = tuple(
@@ -205,12 +211,21 @@ class TradingSystem:
         """A symbol's mailbox learns of its owner's death: what was in hand is delivered once more."""
         if isinstance(change, Down):
             mailbox = self.mailboxes[Symbol(change.id.removeprefix(SYMBOL_PREFIX))]
-            mailbox.owner_died(blame=change.exit.kind.value == "crash")
+            mailbox.owner_died(blame=change.exit.kind is ExitKind.CRASH)
+
+    def _note_trading(self, change: Up | Down) -> None:
+        """The same for those whom all symbols share."""
+        if isinstance(change, Down):
+            blame = change.exit.kind is ExitKind.CRASH
+            if change.id == BROKER:
+                self._broker_mailbox.owner_died(blame=blame)
+            elif change.id == ROUTER:
+                self.router.mailbox.owner_died(blame=blame)
 
     def _poison_of(self, symbol: Symbol) -> Callable[[Poison[SymbolMessage]], None]:
         def poisoned(poison: Poison[SymbolMessage]) -> None:
             if poison.kept:
-                self._symbol_tree.quarantine(SYMBOL_PREFIX + symbol, f"{poison.message!r} is poison")
+                self.symbol_tree.quarantine(SYMBOL_PREFIX + symbol, f"{poison.message!r} is poison")
 
         return poisoned
 

@@ -91,7 +91,7 @@ def keep_closing(chores: Chores) -> None:
     if (
         target is not None and target.changeable and target.spec.side is leaving
         and target.status is not OrderStatus.CREATED
-        and not target.refusals and trade.closing.attempts < MAX_ATTEMPTS
+        and not target.refusals
     ):  # fmt: skip
         _close_by_target(chores, trade, target, abs(quantity))
     elif target is None or target.status is not OrderStatus.CREATED or target.status in TERMINAL:
@@ -114,6 +114,9 @@ def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantit
     if closing.attempts and wanted == target.spec.quantity and not late:
         chores.look_again(asked_at + ASK_AGAIN + chores.plan.latency)
         return
+    if closing.attempts >= MAX_ATTEMPTS and wanted == target.spec.quantity:
+        _close_by_market(chores, trade, target.spec.side, quantity)
+        return
     collar = Decimal(repr(chores.plan.limits.price_collar))
     reach = min(REACH * (closing.attempts + 1), collar)
     through = Decimal(repr(price)) * (1 + target.spec.side.sign * reach)
@@ -126,7 +129,8 @@ def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantit
 def _close_by_market(chores: Chores, trade: LinkedOrders, side: Side, quantity: int) -> None:
     """A market order inside the exits' group; where the group is refused, one after the exits are dead."""
     closes = tuple(trade.of_role(CLOSE))
-    if any(order.live for order in closes):
+    if any(order.live for order in closes) or trade.leaving:
+        # What has executed already must not be sold a second time.
         chores.look_again(chores.at + ASK_AGAIN)
         return
     refused = sum(1 for order in closes if order.status is OrderStatus.REJECTED)

@@ -48,8 +48,6 @@ class LinkedOrders:
     """Realized P&L of the symbol when the trade began."""
     orders: tuple[Order, ...] = ()
     closing: Closing | None = None
-    resized_at: datetime | None = None
-    """When an exit was last modified: modifies are spaced."""
     flat_since: datetime | None = None
     """Since when the position has been zero after having been open."""
     concluded_by: str = ""
@@ -82,6 +80,11 @@ class LinkedOrders:
     def entering(self) -> bool:
         """Whether an order that can enlarge the position still lives."""
         return any(order.live and order.role in ENTRY_ROLES for order in self.orders)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether more of an exit has executed than we know: the position is smaller than it seems."""
+        return any(order.awaits_executions and order.role in EXIT_ROLES for order in self.orders)
 
     @property
     def settled(self) -> bool:

@@ -62,6 +62,8 @@ class Order:
     """Executed shares that a status spoke of. Where it is more than `filled`, executions are to come."""
     asked_at: datetime | None = None
     """When we last asked something of it, or the broker changed it by a rule that we know."""
+    modified_at: datetime | None = None
+    """When we last asked for a change of it: changes of its price alone are spaced."""
     status_since: datetime | None = None
 
     @property
@@ -75,7 +77,12 @@ class Order:
     @property
     def live(self) -> bool:
         """Whether executions of it may still come: it works, or a status spoke of more than we have."""
-        return self.status not in TERMINAL or self.filled < self.reported_filled
+        return self.status not in TERMINAL or self.awaits_executions
+
+    @property
+    def awaits_executions(self) -> bool:
+        """Whether the broker has said that more of it executed than it has told in executions."""
+        return self.filled < self.reported_filled
 
     @property
     def changeable(self) -> bool:

@@ -144,7 +144,7 @@ def _resize(chores: Chores, role: str, position: int) -> bool:
     if order.refusals >= MAX_REFUSALS:
         return True
     resized = quantity != order.spec.quantity
-    not_before = None if resized or trade.resized_at is None else trade.resized_at + RESIZE_EVERY
+    not_before = None if resized or order.modified_at is None else order.modified_at + RESIZE_EVERY
     if order.refusals and order.asked_at is not None:
         not_before = order.asked_at + ANSWER_WITHIN + chores.plan.latency
     if not_before is not None and not chores.due(not_before):
@@ -167,6 +167,9 @@ def _replace_stop(chores: Chores, position: int) -> None:
     """The stop is gone and the position is not: the one case in which a new stop is right."""
     trade, grid, plan = chores.state.trade, chores.view.grid, chores.plan
     assert trade is not None
+    if trade.leaving:
+        # The broker said that an exit has executed: its executions come, and a new stop would be too much.
+        return
     revision = trade.next_revision(STOP)
     if grid is None or revision >= MAX_STOPS:
         _close(chores, "no stop stays in place")

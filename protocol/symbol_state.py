@@ -130,11 +130,13 @@ def _not_reversed(trade: LinkedOrders | None) -> LinkedOrders | None:
 
 
 def _modified(trade: LinkedOrders, event: ModifyOrderEvent) -> LinkedOrders:
-    changed = trade.changed(event.ref, lambda order: attrs.evolve(order, spec=event.order, asked_at=event.at))
+    changed = trade.changed(event.ref, lambda order: attrs.evolve(
+        order, spec=event.order, asked_at=event.at, modified_at=event.at
+    ))  # fmt: skip
     closing = changed.closing
-    if closing is not None and event.ref.role == TARGET:
-        closing = attrs.evolve(closing, attempts=closing.attempts + 1)
-    return attrs.evolve(changed, resized_at=event.at, closing=closing)
+    if closing is None or event.ref.role != TARGET:
+        return changed
+    return attrs.evolve(changed, closing=attrs.evolve(closing, attempts=closing.attempts + 1))
 
 
 def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
