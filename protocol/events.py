@@ -19,7 +19,7 @@ from protocol.values import OrderRef, OrderSpec, OrderStatus, Side, Symbol
 
 @attrs.frozen(kw_only=True)
 class BaseEvent:
-    """`at` is market time. `cause` names the message that led to it: a signal id, an execution id, a command."""
+    """`at` is market time. `cause` names the message that led to it: a signal, an execution, a command."""
 
     at: datetime
     cause: str = ""
@@ -111,14 +111,14 @@ class CommissionEvent(BaseEvent):
 
 @attrs.frozen(kw_only=True)
 class CancelEvent(OrderEvent):
-    """A cancel was decided. Journalled before its bytes leave; the broker's answer is an `OrderStatusEvent`."""
+    """A cancel was decided. Journalled before its bytes leave; the answer is an `OrderStatusEvent`."""
 
     why: str
 
 
 @attrs.frozen(kw_only=True)
 class RejectEvent(OrderEvent):
-    """A request was refused. `terminal`: the order is dead; otherwise it stands as it was before the request."""
+    """A request was refused. `terminal`: the order is dead; otherwise it stands as it was before."""
 
     request: str
     code: int
@@ -279,7 +279,7 @@ class AlarmEvent(SystemEvent):
 
 @attrs.frozen(kw_only=True)
 class RunEvent(SystemEvent):
-    """The run itself: `started`, `stopping`, `stopped`; `detail` holds version, mode and configuration hash."""
+    """The run itself: `started` or `stopped`; `detail` holds the version and configuration hash, or why."""
 
     what: str
     detail: str
@@ -302,7 +302,7 @@ class ReconciledEvent(BaseEvent):
 
 @attrs.frozen(kw_only=True)
 class HoldEvent(BaseEvent):
-    """No entries of this symbol until it is lifted (`reason` empty): somebody else trades it, or books differ."""
+    """No entries of this symbol until it is lifted (`reason` empty): a stranger trades it, or books differ."""
 
     symbol: Symbol
     reason: str

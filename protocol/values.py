@@ -100,7 +100,7 @@ class OrderRef:
 
 
 class PriceGrid:
-    """The prices at which a contract can be quoted: steps that may widen with the price (a TWS market rule)."""
+    """The prices at which a contract can be quoted: steps that may widen with the price (a market rule)."""
 
     __slots__ = ("_steps",)
 

@@ -30,7 +30,7 @@ class Status(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class VenueOrder:
-    """`order` holds the parameters as they are now (total quantity after reductions, prices after modifies)."""
+    """`order` holds the parameters as they are now (quantity after reductions, prices after modifies)."""
 
     account: str
     client_id: int
@@ -105,7 +105,7 @@ class OrderChanged:
 
 @attrs.frozen
 class OrderCancelled:
-    """Terminal. `by_client`: the owner asked; otherwise `reason` says why (OCA, parent cancelled, day end)."""
+    """Terminal. `by_client`: the owner asked; otherwise `reason` says why (OCA, day end)."""
 
     at: datetime
     order: VenueOrder
