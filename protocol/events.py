@@ -302,7 +302,7 @@ class ReconciledEvent(BaseEvent):
 
 @attrs.frozen(kw_only=True)
 class HoldEvent(BaseEvent):
-    """No entries of this symbol until it is lifted (`reason` empty): a stranger trades it, or books differ."""
+    """No entries of this symbol until it is lifted (`reason` empty): others trade it, or books differ."""
 
     symbol: Symbol
     reason: str

@@ -68,6 +68,7 @@ OPENS_NURSERIES = {
     "actors/signals.py": "requests in flight of one poll",
     "actors/broker.py": "reading and writing of one link, which end together",
     "scripts/tws_simulator.py": "the simulated TWS, until a signal ends it",
+    "scripts/bench.py": "the actors that are measured",
     "actors/run.py": "the tree and the simulator beside it, until something ends the run",
 }
 

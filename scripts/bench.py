@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""What things cost here: each figure beside a peer measured in the same run, in turn, as a ratio."""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+import orjson
+import trio
+import trio.testing
+from cyclopts import App, CycloptsError, Parameter
+
+from actors.journal import Journal
+from actors.kills import Kills
+from actors.mailbox import Mailbox
+from actors.market_clock import MarketClock
+from actors.router import Router
+from actors.symbol import SymbolActor
+from actors.timers import Timers
+from actors.tws_codec import TwsCodec
+from protocol.commands import BrokerCommand
+from protocol.events import BaseEvent, CommissionEvent
+from protocol.settings import RiskLimits, Schedule, Shares
+from protocol.symbol import SymbolMessage
+from protocol.symbol_plan import SymbolPlan
+from protocol.tws.codec import encode_client, encode_server
+from protocol.tws.messages import Contract, Order, PlaceOrder, TickPrice
+from protocol.tws.ticks import decode_tick
+from protocol.values import Symbol, Tick, TickKind
+
+AT = datetime(2025, 1, 23, 15, 0, tzinfo=UTC)
+ROUNDS = 7
+"""Interleaved rounds of each pair; medians are quoted."""
+
+HELP = """Measure Ringfence on this machine, against a peer in the same run.
+
+Absolute figures say what this machine did today; the ratios travel.
+Exit codes: 0 measured, 2 wrong option."""
+
+app = App(name="bench.py", help=HELP, help_format="plaintext", version_flags=[])
+
+
+@attrs.frozen
+class Figure:
+    """Microseconds for one operation, ours and the peer's; `ratio` is ours over the peer's."""
+
+    name: str
+    ours_us: float
+    peer: str
+    peer_us: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours_us / self.peer_us
+
+
+def timed_us(work: Callable[[int], None], count: int) -> float:
+    start = time.perf_counter()
+    work(count)
+    return (time.perf_counter() - start) / count * 1e6
+
+
+def compare(
+    name: str, ours: Callable[[int], None], peer_name: str, peer: Callable[[int], None], count: int
+) -> Figure:
+    pairs = [(timed_us(ours, count), timed_us(peer, count)) for _ in range(ROUNDS)]
+    mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Figure(name, mine, peer_name, theirs)
+
+
+def decode_ticks() -> Figure:
+    """One tickPrice frame: ours against ibapi's own decoder."""
+    payload = encode_server(157, TickPrice(7, 1, 172.35, Decimal(300)))
+    codec = TwsCodec(157, 1)
+
+    def ours(count: int) -> None:
+        for _ in range(count):
+            decode_tick(payload)
+
+    def peer(count: int) -> None:
+        for _ in range(count):
+            codec._interpret(payload)
+
+    return compare("decode tickPrice", ours, "ibapi decoder", peer, 3_000)
+
+
+def encode_orders() -> Figure:
+    """One placeOrder: our layout against ibapi's encoder, which the system itself uses."""
+    contract = Contract(con_id=1, symbol="SLV", sec_type="STK", exchange="SMART", currency="USD")
+    order = Order(
+        action="BUY", total_quantity=Decimal(100), order_type="LMT", lmt_price=21.5, tif="DAY", order_ref="x"
+    )
+    request = PlaceOrder(5, contract, order)
+    codec = TwsCodec(157, 1)
+
+    def ours(count: int) -> None:
+        for _ in range(count):
+            encode_client(157, request)
+
+    def peer(count: int) -> None:
+        for _ in range(count):
+            codec.encode(request)
+
+    return compare("encode placeOrder", ours, "ibapi encoder", peer, 500)
+
+
+def journal_rows() -> Figure:
+    """One event committed alone, against a bare SQLite commit of the same size."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal.open(Path(folder) / "journal")
+        event = CommissionEvent(at=AT, symbol=Symbol("SLV"), exec_id="1.1", commission=Decimal("1.00"))
+        batch: tuple[BaseEvent, ...] = (event,)
+        bare = sqlite3.connect(Path(folder) / "bare.db", isolation_level=None)
+        bare.execute("PRAGMA journal_mode=WAL")
+        bare.execute("PRAGMA synchronous=NORMAL")
+        bare.execute("PRAGMA wal_autocheckpoint=0")
+        bare.execute("CREATE TABLE row (seq INTEGER PRIMARY KEY, body BLOB)")
+
+        def ours(count: int) -> None:
+            for _ in range(count):
+                journal.append("bench", batch)
+
+        def peer(count: int) -> None:
+            for _ in range(count):
+                bare.execute("INSERT INTO row (body) VALUES (?)", (b"x" * 200,))
+
+        figure = compare("journal one event", ours, "bare SQLite insert", peer, 500)
+        bare.close()
+        journal.close()
+    return figure
+
+
+def route_ticks(symbols: int) -> Figure:
+    """A tick from the router into a symbol actor at rest, against a plain method call."""
+    return trio.run(_route_ticks, symbols)
+
+
+async def _route_ticks(symbols: int) -> Figure:
+    names = [Symbol(f"S{number}") for number in range(symbols)]
+    clock = MarketClock(start=AT)
+    clock.set(AT)
+    mailboxes: dict[Symbol, Mailbox[SymbolMessage]] = {name: Mailbox() for name in names}
+    router = Router(mailboxes, on_refused=lambda _: None)
+    timers = Timers(clock, lambda _symbol, _at: None)
+    broker: Mailbox[BrokerCommand] = Mailbox()
+    journal = Journal.memory()
+    kills = Kills((), clock)
+    ticks = [
+        Tick(name, kind, 100.0, 100.0, AT, 100.0, 100.0)
+        for name in names
+        for kind in (TickKind.BID, TickKind.ASK)
+    ]
+    batches = [[(tick.symbol, tick)] for tick in ticks]
+
+    class Plain:
+        def take(self, tick: Tick) -> None:
+            self.bid = tick.price
+
+    plain = {name: Plain() for name in names}
+
+    def ours(count: int) -> None:
+        for number in range(count):
+            router.deliver(batches[number % len(batches)])
+
+    def peer(count: int) -> None:
+        for number in range(count):
+            tick = ticks[number % len(ticks)]
+            plain[tick.symbol].take(tick)
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(router.run, 1)
+        for name in names:
+            plan = SymbolPlan(name, "bench", Shares(1), (), Schedule(), RiskLimits())
+            actor = SymbolActor(
+                plan,
+                mailbox=mailboxes[name],
+                broker=broker,
+                journal=journal,
+                clock=clock,
+                timers=timers,
+                set_epoch=lambda _symbol, _epoch: None,
+                probe=kills.probe,
+            )
+            await nursery.start(actor.run, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        figure = compare(f"tick to 1 of {symbols} symbol actors", ours, "a plain call", peer, 20_000)
+        nursery.cancel_scope.cancel()
+    journal.close()
+    return figure
+
+
+@app.default
+def main(*, json: Annotated[Path | None, Parameter(help="Write the figures there, too.")] = None) -> int:
+    """Measure and print; a row each."""
+    figures = []
+    for measure in (
+        decode_ticks,
+        encode_orders,
+        journal_rows,
+        lambda: route_ticks(10),
+        lambda: route_ticks(500),
+    ):
+        figure = measure()
+        figures.append(figure)
+        print(
+            f"{figure.name:32} {figure.ours_us:8.2f} us   {figure.peer:20} {figure.peer_us:8.2f} us"
+            f"   ratio {figure.ratio:6.2f}",
+            flush=True,
+        )
+    if json is not None:
+        rows = [{**attrs.asdict(figure), "ratio": figure.ratio} for figure in figures]
+        json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+    print("next: scripts/run --market DIR --speed 600 --until-end --report report.json has latencies, too")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(app(print_error=False, exit_on_error=False, result_action="return_value") or 0)
+    except CycloptsError as error:
+        print(f"bench.py: {error}", file=sys.stderr)
+        sys.exit(2)
