@@ -252,7 +252,7 @@ def test_all_faults_are_said_at_once_each_with_its_path_and_a_suggestion() -> No
         ('[schedule]\nzone = "../etc/passwd"', 'schedule.zone: expected a time zone like "America/New_York", '
          'got "../etc/passwd"'),
         ('[schedule]\ncalendar = "NYSSE"',
-         'schedule.calendar: no holiday calendar "NYSSE"; did you mean "NYSE"?'),
+         'schedule.calendar: "NYSSE" is not in this version; it knows: NYSE'),
         ('[indicators]\natr_bar = "10 sec"',
          'indicators.atr_bar: no bar size "10 sec"; did you mean "10 secs"?'),
         ('[signals.flow]\nkind = "webhook"',

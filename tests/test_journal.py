@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -365,6 +366,27 @@ def test_inv_16_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, name
         refused += events is None
         assert events in (None, WRITTEN), f"byte {place}"
     assert refused > 30
+
+
+@pytest.mark.slow
+def test_a_flipped_bit_in_the_name_of_a_stream_hides_no_row_from_the_readers_of_that_stream(
+    tmp_path: Path,
+) -> None:
+    """The index repeats the name of each row's stream, and whoever reads one stream goes by the index."""
+    folder = tmp_path / "journal"
+    journal = Journal.open(folder)
+    for number in range(24):
+        journal.append(f"symbol:{'ABC'[number % 3]}", [run_event(number)])
+    journal.close()
+    path, whole = folder / DATABASE, (folder / DATABASE).read_bytes()
+    places = [match.start() for match in re.finditer(rb"symbol:[ABC]", whole)]
+    assert len(places) >= 2 * 24
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place + len("symbol:")] ^= 0b111
+        path.write_bytes(flipped)
+        with pytest.raises(JournalDamaged):
+            Journal.open(folder)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
