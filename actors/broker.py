@@ -133,7 +133,7 @@ class Broker:
         self._sleeping_until = math.inf
         self._failure: Exception | None = None
         self._busy_id = False
-        self._last_reason = "never tried"
+        self._last_reason = "TWS has not answered yet"
         self._scope = trio.CancelScope()
 
     # --- for the others ---------------------------------------------------------------------------

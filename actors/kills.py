@@ -27,7 +27,7 @@ class _Death:
 
 
 class Kills:
-    """`probe` is called by every symbol actor after each step. Orders for one symbol fire one after another."""
+    """`probe` is called by every symbol actor after each step; orders for one symbol fire one by one."""
 
     def __init__(self, orders: Sequence[KillOrder], clock: MarketClock) -> None:
         self._waiting: dict[Symbol, list[KillOrder]] = {}
@@ -60,7 +60,7 @@ class Kills:
         self._deaths.append(death)
         # A recovery that is cut short is over only when a later one is: until then all its deaths wait.
         self._recovering.setdefault(symbol, []).append(death)
-        raise Killed(f"killed on command at {order.when}")
+        raise Killed(f"killed on command: {order}")
 
     def record(self) -> tuple[Kill, ...]:
         return tuple(Kill(d.symbol, d.at, d.position, d.ready_after_ms) for d in self._deaths)

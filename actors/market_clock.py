@@ -7,6 +7,7 @@ handed out holds the clock still until it is overtaken. Under trio's mock clock 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import trio
@@ -22,6 +23,11 @@ class MarketClock:
         self._anchor_market = start if start is not None else datetime.fromtimestamp(0, UTC)
         self._anchor_loop: float | None = None
         self._latest = self._anchor_market
+        self._followers: list[Callable[[], None]] = []
+
+    def follow(self, follower: Callable[[], None]) -> None:
+        """Call `follower` whenever the clock is set: a moment that was far ahead may have come."""
+        self._followers.append(follower)
 
     @property
     def known(self) -> bool:
@@ -42,6 +48,8 @@ class MarketClock:
         """The broker says that it is `market` now."""
         self._anchor_market, self._anchor_loop = market, trio.current_time()
         self._latest = max(self._latest, market)
+        for follower in self._followers:
+            follower()
 
     def advance_to(self, market: datetime) -> None:
         """Something stamped `market` was seen: it is at least that late (a replay skips closed hours)."""

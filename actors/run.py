@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -21,12 +22,13 @@ import trio
 from actors.broker import BrokerRefused, NoBroker
 from actors.child import TreeGaveUp
 from actors.flow_api import flow_app, serve_flow_api
-from actors.journal import Journal
+from actors.journal import Journal, JournalDamaged, JournalFailed, JournalInUse
 from actors.market_clock import MarketClock
-from actors.run_facts import gather_facts
-from actors.run_options import SIM_ACCOUNT, Plan
+from actors.run_facts import broker_books, gather_facts
+from actors.run_options import SIM_ACCOUNT, Plan, state_folder
 from actors.signals import HttpSignalSource
 from actors.simulated_tws import SimulatedTws
+from actors.simulated_tws_books import StateError
 from actors.system import SYSTEM_STREAM, Edge, TradingSystem
 from actors.terminal import RunStatus, SymbolStatus, Terminal
 from actors.tws_link import Link
@@ -36,8 +38,10 @@ from protocol.books import JournalBooks, fold
 from protocol.config import config_hash
 from protocol.events import RunEvent, SignalVerdictEvent, Verdict
 from protocol.exchange.venue_settings import AccountSettings, VenueSettings
+from protocol.journal import UnreadableRow
 from protocol.journal_checks import check_journal
 from protocol.report import RunFacts, disagreements, report, to_json
+from protocol.reports import LinkState
 from protocol.values import Symbol
 
 CLEAN_EXIT, CRASH_EXIT, USAGE_EXIT, NO_BROKER_EXIT, GAVE_UP_EXIT = 0, 1, 2, 3, 70
@@ -49,6 +53,8 @@ SETTLE_LOOP_S = 30.0
 AGREE_LOOP_S = 3.0
 """How long the last commissions may take until the two sides' books are compared for good."""
 GLANCE_LOOP_S = 0.02
+SHOW_CURSOR = b"\x1b[?25h\n"
+"""The live table hides it."""
 VERSION = "0.1.0"
 CASH = 1_000_000
 
@@ -68,72 +74,105 @@ class Ending:
             self.reason, self.code = reason, code
         self.asked.set()
 
+    def fail(self, reason: str) -> None:
+        """The run cannot go on, nor end as it was asked to."""
+        self.reason, self.code = reason, CRASH_EXIT
+        self.asked.set()
+
+
+def leave_alone(_: SimulatedTws) -> None:
+    """An embedded simulator without faults."""
+
 
 class Run:
     """Made from a plan, run once. `verdict` is the exit code."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, prepare: Callable[[SimulatedTws], None] = leave_alone) -> None:
+        """`prepare` is given the embedded simulator before it runs: the place for faults of a test."""
         self.plan = plan
+        self._prepare = prepare
         self.ending = Ending()
         self.sim: SimulatedTws | None = None
+        self.system: TradingSystem | None = None
         self.clock = MarketClock(plan.speed)
+        self.complaints: tuple[str, ...] = ()
+        """What a person has to know of a run that did not end well, or not as asked: one line each."""
         self._sources: list[HttpSignalSource] = []
         self._temporary: Path | None = None
+        self._began: datetime | None = None
+        self._compared = False
         self._faults: tuple[str, ...] = ()
+        self._terminal: Terminal | None = None
 
     async def run(self) -> int:
-        folder = self._state_folder()
+        """Raises `StateError`, `JournalInUse` or `JournalDamaged` before anything has started."""
+        async with trio.open_nursery() as nursery:
+            # First of all, so that a Ctrl-C during the start is an orderly stop, too.
+            await nursery.start(self._listen_to_signals)
+            try:
+                folder = state_folder(self.plan)
+                if folder is None:
+                    folder = self._temporary = Path(tempfile.mkdtemp(prefix="ringfence-"))
+                code = await self._in_folder(folder)
+            except (StateError, JournalInUse, JournalDamaged, JournalFailed, UnreadableRow) as unusable:
+                code, self.complaints = USAGE_EXIT, (str(unusable),)
+            finally:
+                self._remove_temporary()
+            nursery.cancel_scope.cancel()
+        return code
+
+    async def _in_folder(self, folder: Path) -> int:
         journal = Journal.open(folder)
         try:
-            return await self._with_journal(journal, folder)
+            self._open_simulator(folder)
+            return await self._with_journal(journal)
         finally:
             journal.close()
-            if self._temporary is not None:
-                shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def _state_folder(self) -> Path:
-        options = self.plan.options
-        if options.state is not None:
-            return options.state
-        if self.plan.settings.journal_path:
-            return Path(self.plan.settings.journal_path)
-        if self.plan.embedded:
-            self._temporary = Path(tempfile.mkdtemp(prefix="ringfence-"))
-            return self._temporary
-        home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        place = options.tws.replace(":", "-") or "tws"
-        return home / "ringfence" / f"{place}-{self.plan.settings.broker.client_id}"
+    def _remove_temporary(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
-    async def _with_journal(self, journal: Journal, folder: Path) -> int:
+    async def _with_journal(self, journal: Journal) -> int:
         async with trio.open_nursery() as host:
-            connect = await self._open_broker(host, folder)
-            system = self._system(journal, connect)
-            terminal = self._terminal(system, journal)
+            connect = await self._open_broker(host)
+            self.system = system = self._system(journal, connect)
+            self._terminal = terminal = self._show(system, journal)
             await self._add_edges(host, system, terminal, journal)
-            self._note_start(journal)
-            await self._trade(system)
-            self._note_end(journal)
+            try:
+                await self._trade(system, journal)
+                self._note(journal, "stopped", self.ending.reason)
+            except* JournalFailed as failed:
+                # Without a journal nothing may be traded; what it holds can still be told.
+                self.ending.fail(f"{_first(failed)}; protective stops stand at the broker")
             books, facts = self._conclude(system, journal)
             host.cancel_scope.cancel()
         return await self._tell(terminal, books, facts)
 
     # --- what there is ----------------------------------------------------------------------------
 
-    async def _open_broker(self, host: trio.Nursery, folder: Path) -> Callable[[], Awaitable[Link]]:
-        """Start the embedded simulated TWS, if it is to be one; how to connect to the broker."""
-        plan, settings = self.plan, self.plan.settings.broker
+    def _open_simulator(self, folder: Path) -> None:
+        """Make the embedded simulated TWS, if it is to be one; its books live under the state folder."""
+        plan = self.plan
+        if plan.market is None:
+            return
+        account = plan.settings.broker.account or SIM_ACCOUNT
+        self.sim = SimulatedTws(
+            plan.market,
+            VenueSettings(accounts=(AccountSettings(account, Decimal(CASH)),)),
+            speed=plan.speed,
+            seed=plan.options.seed,
+            state_dir=folder / "simulator" if self._temporary is None else None,
+        )
+        self._prepare(self.sim)
+        # What is written before the broker has said the time belongs to the market's own beginning.
+        self.clock = MarketClock(plan.speed, self.sim.market_now())
+
+    async def _open_broker(self, host: trio.Nursery) -> Callable[[], Awaitable[Link]]:
+        """Start the embedded simulated TWS, if there is one; how to connect to the broker."""
+        settings = self.plan.settings.broker
         where, port = settings.host, settings.port
-        if plan.market is not None:
-            account = settings.account or SIM_ACCOUNT
-            venue = VenueSettings(accounts=(AccountSettings(account, Decimal(CASH)),))
-            persistent = self._temporary is None
-            self.sim = SimulatedTws(
-                plan.market,
-                venue,
-                speed=plan.speed,
-                seed=plan.options.seed,
-                state_dir=folder / "simulator" if persistent else None,
-            )
+        if self.sim is not None:
             await host.start(self.sim.run)
             where, port = "127.0.0.1", await self.sim.listen("127.0.0.1", 0)
 
@@ -160,7 +199,7 @@ class Run:
             kills=self.plan.kills,
         )
 
-    def _terminal(self, system: TradingSystem, journal: Journal) -> Terminal:
+    def _show(self, system: TradingSystem, journal: Journal) -> Terminal:
         sim = self.sim
 
         def status() -> RunStatus:
@@ -209,9 +248,8 @@ class Run:
 
     def _note_start(self, journal: Journal) -> None:
         """The run itself, and the lines of the signal file that nobody could ever serve."""
-        at = self._now()
-        digest = config_hash(self.plan.settings)
-        journal.append(SYSTEM_STREAM, [RunEvent(at=at, what="started", detail=f"{VERSION} {digest}")])
+        at = self._began = self._now()
+        self._note(journal, "started", f"{VERSION} {config_hash(self.plan.settings)}")
         known = _judged(journal)
         for fault in self.plan.signal_faults:
             place = ":".join(fault.split(":", 2)[:2])
@@ -226,8 +264,8 @@ class Run:
                 )
                 journal.append("signals", [verdict])
 
-    def _note_end(self, journal: Journal) -> None:
-        journal.append(SYSTEM_STREAM, [RunEvent(at=self._now(), what="stopped", detail=self.ending.reason)])
+    def _note(self, journal: Journal, what: str, detail: str) -> None:
+        journal.append(SYSTEM_STREAM, [RunEvent(at=self._now(), what=what, detail=detail)])
 
     def _now(self) -> datetime:
         if self.clock.known:
@@ -236,31 +274,49 @@ class Run:
 
     # --- the run ----------------------------------------------------------------------------------
 
-    async def _trade(self, system: TradingSystem) -> None:
+    async def _trade(self, system: TradingSystem, journal: Journal) -> None:
         """Run the tree until something ends the run; then stop it in order."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._listen_to_signals)
             await nursery.start(watch_loop)
+            if self.sim is not None:
+                self._note_start(journal)
+            else:
+                nursery.start_soon(self._note_start_in_time, system, journal)
             nursery.start_soon(self._keep_tree, system)
             nursery.start_soon(self._wait_for_end, system)
             await self.ending.asked.wait()
             if self.ending.code == CLEAN_EXIT:
+                self._note(journal, "stopping", self.ending.reason)
                 await self._stop_in_order(system)
             nursery.cancel_scope.cancel()
+        if self._began is None:
+            self._note_start(journal)
+
+    async def _note_start_in_time(self, system: TradingSystem, journal: Journal) -> None:
+        """A TWS that is not ours may live in another year: the run begins when it has said the time."""
+        await system.broker.has_session.wait()
+        self._note_start(journal)
 
     async def _keep_tree(self, system: TradingSystem) -> None:
         try:
             await system.run()
         except TreeGaveUp as gave_up:
-            self.ending.ask(*_reason_of(gave_up))
+            self.ending.ask(*reason_of(gave_up))
 
     async def _listen_to_signals(self, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for number in signals:
                 if self.ending.asked.is_set() and number == signal.SIGINT:
-                    os._exit(SECOND_INTERRUPT_EXIT)
+                    self._leave_at_once()
                 self.ending.ask(f"stopped by {signal.Signals(number).name}")
+
+    def _leave_at_once(self) -> None:
+        """The second Ctrl-C: nothing is waited for, and nothing is left behind."""
+        self._remove_temporary()
+        if self._terminal is not None and self._terminal.live:
+            os.write(sys.stdout.fileno(), SHOW_CURSOR)
+        os._exit(SECOND_INTERRUPT_EXIT)
 
     async def _wait_for_end(self, system: TradingSystem) -> None:
         options = self.plan.options
@@ -283,18 +339,21 @@ class Run:
                 await trio.sleep(GLANCE_LOOP_S)
 
     async def _stop_in_order(self, system: TradingSystem) -> None:
-        """No new entries, working ones cancelled, stops left in place; then the books get a moment to agree."""
+        """No new entries, working ones cancelled, stops left in place; then the books may come to agree."""
         system.stop_entries()
         with trio.move_on_after(STOP_LOOP_S):
             while system.entering:
                 await trio.sleep(GLANCE_LOOP_S)
         looks = {symbol: actor.snapshots for symbol, actor in system.symbols.items()}
         if self.sim is None:
+            if system.broker.state is not LinkState.UP:
+                return  # Nobody to compare with.
             for actor in system.symbols.values():
                 actor.ask_books()
         with trio.move_on_after(AGREE_LOOP_S):
             while not self._agree(system, looks):
                 await trio.sleep(GLANCE_LOOP_S)
+            self._compared = True
 
     def _agree(self, system: TradingSystem, looks: dict[Symbol, int] | None = None) -> bool:
         """Whether positions, executions and money are the same on both sides right now."""
@@ -318,32 +377,48 @@ class Run:
         rows = [(row.stream, row.event) for row in journal.rows()]
         books = fold(tuple(system.symbols), rows)
         checks = check_journal(rows, ended=self.plan.options.until_end)
-        sim = self.sim
+        sim, ending = self.sim, self.ending
+        known = sim is not None or self._compared
+        if not known and ending.code == CLEAN_EXIT:
+            ending.reason += "; without a link, the books were not compared with the broker's"
         facts = gather_facts(
             system,
             sim,
-            exit_reason=self.ending.reason,
-            began=books.first_at if sim is None else sim.market_start,
+            exit_reason=ending.reason,
+            began=self._began if sim is None else sim.market_start,
+            ended=self._now(),
+            broker=broker_books(system, sim) if known else None,
             checks=checks,
         )
         faults = [] if facts.broker is None else list(disagreements(books, facts.broker))
         faults += [f"{found.invariant}: {found.what}" for found in facts.invariants.violations]
-        if self.plan.options.until_end and self.ending.code == CLEAN_EXIT and not system.at_rest:
+        if self.plan.options.until_end and ending.code == CLEAN_EXIT and not system.at_rest:
             open_ones = [s for s, actor in system.symbols.items() if not actor.at_rest]
             faults.append(f"the replay has ended and {', '.join(open_ones)} did not come to rest")
         self._faults = tuple(faults)
-        if faults and self.ending.code == CLEAN_EXIT:
-            self.ending.code = CRASH_EXIT
+        complaints = [] if ending.code == CLEAN_EXIT else [ending.reason]
+        if faults and ending.code == CLEAN_EXIT:
+            ending.code = CRASH_EXIT
+        never = [f"--kill {kill.symbol}: its moment never came" for kill in system.kills.pending()]
+        self.complaints = (*complaints, *faults, *never)
         return books, facts
 
     async def _tell(self, terminal: Terminal, books: JournalBooks, facts: RunFacts) -> int:
-        options = self.plan.options
-        if options.report is not None:
-            await trio.to_thread.run_sync(options.report.write_bytes, to_json(report(books, facts)))
+        await self._write_report(books, facts)
         await terminal.finish(
             exit_reason=self.ending.reason, faults=self._faults, next_command=self._next_command()
         )
         return self.ending.code
+
+    async def _write_report(self, books: JournalBooks, facts: RunFacts) -> None:
+        path = self.plan.options.report
+        if path is None:
+            return
+        try:
+            await trio.to_thread.run_sync(path.write_bytes, to_json(report(books, facts)))
+        except OSError as error:
+            self.complaints = (*self.complaints, f"--report: {path}: {error.strerror}")
+            self.ending.code = self.ending.code or CRASH_EXIT
 
     def _next_command(self) -> str:
         options = self.plan.options
@@ -363,7 +438,7 @@ def _judged(journal: Journal) -> frozenset[str]:
     return frozenset(event.signal_id for event in journal.read() if isinstance(event, SignalVerdictEvent))
 
 
-def _reason_of(gave_up: BaseException) -> tuple[str, int]:
+def reason_of(gave_up: BaseException) -> tuple[str, int]:
     """What ended the tree: a broker that is not there or not the right one, or actors that cannot live."""
     cause: BaseException | None = gave_up
     while cause is not None:
@@ -373,3 +448,8 @@ def _reason_of(gave_up: BaseException) -> tuple[str, int]:
             return str(cause), USAGE_EXIT
         cause = cause.__cause__
     return f"the supervision tree gave up: {gave_up}", GAVE_UP_EXIT
+
+
+def _first(group: BaseExceptionGroup[JournalFailed]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

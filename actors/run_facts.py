@@ -43,6 +43,8 @@ def gather_facts(
     *,
     exit_reason: str,
     began: datetime | None,
+    ended: datetime,
+    broker: BrokerBooks | None,
     checks: Invariants,
 ) -> RunFacts:
     """Everything for the report that only the running system knows; call it before the tree ends."""
@@ -54,10 +56,10 @@ def gather_facts(
         mode="sim" if sim is not None else system.settings.broker.mode.value,
         exit=exit_reason,
         market_from=began,
-        market_to=system.clock.now() if sim is None else sim.market_now(),
-        broker=broker_books(system, sim),
+        market_to=ended if sim is None else sim.market_now(),
+        broker=broker,
         kills=system.kills.record(),
-        invariants=checks + _protection(uncovered, system.clock.now()),
+        invariants=checks + _protection(uncovered, ended),
         tick_to_symbol=_percentiles(system.broker.latencies.received_to_delivered),
         signal_to_wire=_percentiles(system.signal_to_wire),
         mailboxes={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,6 +16,7 @@ from actors.flow_api import load_predictions
 from actors.market_folder import MarketFolderError, load_market, signals_path
 from protocol.config import ConfigFaults
 from protocol.config_text import describe
+from protocol.exchange.contracts import NEW_YORK
 from protocol.exchange.market import Market, RecordedMarket
 from protocol.exchange.predictions import draw_predictions
 from protocol.exchange.synthetic import SyntheticMarket
@@ -74,6 +76,8 @@ class Plan:
     """Each source with its key; one without a URL polls the embedded service."""
     kills: tuple[KillOrder, ...]
     warnings: tuple[str, ...]
+    predictions: int
+    """How many the embedded service holds."""
     signal_faults: tuple[str, ...]
     """Lines of the signal file that are no predictions: refused, each with its place."""
 
@@ -83,9 +87,40 @@ class Plan:
 
     def describe(self) -> tuple[str, ...]:
         """What would run, line by line."""
-        where = "an embedded simulated TWS" if self.embedded else f"TWS at {self.options.tws}"
-        what = "" if self.market is None else f", market {self.options.market or 'synthetic'}"
-        return (f"broker: {where}{what}, speed {self.speed:g}", *describe(self.settings))
+        options = self.options
+        where = "an embedded simulated TWS" if self.embedded else f"TWS at {options.tws}"
+        what = "" if self.market is None else f", market {options.market or 'synthetic'}"
+        lines = [f"broker: {where}{what}, speed {self.speed:g}"]
+        if self.market is not None:
+            begin, end = (
+                None if at is None else at.astimezone(NEW_YORK) for at in (self.market.start, self.market.end)
+            )
+            over = "no end" if end is None else f"{end:%Y-%m-%d %H:%M}"
+            lines.append(f"market: from {begin:%Y-%m-%d %H:%M} to {over}, New York time")
+        if self.service is not None:
+            refused = f", {len(self.signal_faults)} lines refused" if self.signal_faults else ""
+            lines.append(f"predictions: {self.predictions} in the embedded options-flow service{refused}")
+        folder = state_folder(self)
+        lines.append(f"state: {folder or 'a temporary folder, removed at the end'}")
+        lines += [f"report: {options.report}"] if options.report is not None else []
+        lines += [f"kill: {order}" for order in options.kill]
+        described = describe(self.settings)
+        # The first line says where a TWS is that somebody else runs.
+        return (*lines, *(described[1:] if self.embedded else described))
+
+
+def state_folder(plan: Plan) -> Path | None:
+    """Where the journal lives; None for a run that keeps nothing."""
+    options = plan.options
+    if options.state is not None:
+        return options.state
+    if plan.settings.journal_path:
+        return Path(plan.settings.journal_path)
+    if plan.embedded:
+        return None
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    broker = plan.settings.broker
+    return home / "ringfence" / f"{broker.host}-{broker.port}-{broker.client_id}"
 
 
 def resolve(options: RunOptions) -> Plan:
@@ -115,6 +150,9 @@ def resolve(options: RunOptions) -> Plan:
         limits = FlowLimits.for_polling(len(set(tickers)), fastest)
         service = FlowService(stored, tickers=tickers, limits=limits)
     key = secrets.token_urlsafe(16)
+    sources = _sources(settings, service, key)
+    if not sources:
+        warnings = (*warnings, "nobody predicts anything: give --signals FILE, or a url in [signals.flow]")
     return Plan(
         options=options,
         settings=settings,
@@ -122,7 +160,8 @@ def resolve(options: RunOptions) -> Plan:
         market=market if options.broker == "sim" else None,
         service=service,
         service_key=key,
-        sources=_sources(settings, service, key),
+        predictions=len(stored or ()),
+        sources=sources,
         kills=_kills(options, names),
         warnings=warnings,
         signal_faults=signal_faults,
@@ -140,8 +179,19 @@ def _check(options: RunOptions) -> None:
             wrong.append("--until-end: only an embedded simulator has an end")
         if options.kill:
             wrong.append("--kill: only with the embedded simulator")
-    elif options.tws:
-        wrong.append("--tws: needs --broker tws")
+        if options.market is not None:
+            wrong.append("--market: only with the embedded simulator; tws_simulator.py has one of its own")
+    else:
+        if options.tws:
+            wrong.append("--tws: needs --broker tws")
+        if options.until_end and options.market is None:
+            wrong.append("--until-end: the synthetic market has no end; give --market DIR, or --duration")
+    for name, path, problem in (
+        ("report", options.report, _not_writable(options.report)),
+        ("state", options.state, _no_folder(options.state)),
+    ):
+        if problem:
+            wrong.append(f"--{name}: {path}: {problem}")
     for name, value in (
         ("speed", options.speed),
         ("duration", options.duration_s),
@@ -151,6 +201,26 @@ def _check(options: RunOptions) -> None:
             wrong.append(f"--{name}: must be more than 0, not {value:g}")
     if wrong:
         raise UsageError(*wrong)
+
+
+def _not_writable(path: Path | None) -> str:
+    """Why a file cannot be written there, as far as that can be seen without writing it."""
+    if path is None:
+        return ""
+    if path.is_dir():
+        return "is a folder"
+    if not path.parent.is_dir():
+        return "there is no such folder to write it to"
+    return "" if os.access(path if path.exists() else path.parent, os.W_OK) else "may not be written"
+
+
+def _no_folder(path: Path | None) -> str:
+    if path is None:
+        return ""
+    standing = next(above for above in (path, *path.absolute().parents) if above.exists())
+    if not standing.is_dir():
+        return f"{standing} is not a folder"
+    return "" if os.access(standing, os.W_OK | os.X_OK) else "may not be written"
 
 
 def _open_market(options: RunOptions) -> tuple[Market | None, tuple[str, ...]]:

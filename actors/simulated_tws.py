@@ -22,7 +22,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import trio
-import trio.testing
 
 from actors.simulated_tws_books import BooksFile, SavedState
 from actors.simulated_tws_connection import Connection
@@ -38,7 +37,7 @@ from protocol.exchange.tws_settings import TwsSettings
 from protocol.exchange.venue import Venue
 from protocol.exchange.venue_settings import VenueSettings
 from protocol.tws.handshake import Negotiated, Refused, ServerConnection, ServerEvent
-from protocol.tws.messages import ErrorMessage, StartApi
+from protocol.tws.messages import ErrorMessage, ReqHistoricalData, StartApi
 
 TICKS_PER_TURN = 64
 """Ticks replayed before others have their turn: a few milliseconds."""
@@ -143,6 +142,9 @@ class SimulatedTws:
 
     def connect_memory(self) -> trio.abc.Stream:
         """A client's end of a connection without a socket."""
+        # Here, because it brings all of pytest with it where that is installed.
+        import trio.testing
+
         ours, theirs = trio.testing.memory_stream_pair()
         self._running().start_soon(self._serve, ours)
         return theirs
@@ -182,6 +184,13 @@ class SimulatedTws:
         self._server.orders.withhold_execution(nth)
         connected = self._server.clients.ids
         self._record.fault("withhold_execution", f"execution {nth}", self._market_now, connected)
+
+    def break_connections(self) -> None:
+        """Fault: every connection is gone at once; what was not sent yet is lost. Clients may come back."""
+        connected = self._server.clients.ids
+        for connection in self._connections.values():
+            connection.scope.cancel()
+        self._record.fault("break_connections", f"{len(connected)} clients", self._market_now, connected)
 
     # --- the market -----------------------------------------------------------------------------
 
@@ -276,6 +285,10 @@ class SimulatedTws:
             for event in events:
                 if not self._take_event(connection, event, budget):
                     return
+                if isinstance(event, ReqHistoricalData):
+                    # Bars take tens of milliseconds to make, and a client asks for many symbols at once.
+                    self._hand_out()
+                    await trio.lowlevel.checkpoint()
             self._hand_out()
 
     def _take_event(self, connection: Connection, event: ServerEvent, budget: _RequestBudget) -> bool:

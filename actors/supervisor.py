@@ -297,7 +297,8 @@ class Supervisor:
         child.life, child.last_exit, child.state = None, exit_, ChildState.DOWN
         life.gone.set()
         life.settled.set()
-        if life.error is not None and exit_.kind is not ExitKind.KILLED:
+        # A kill was asked for, and what is fatal ends the run, which says why in its own words.
+        if life.error is not None and exit_.kind not in (ExitKind.KILLED, ExitKind.FATAL):
             # As text: a console that prints the local variables of a traceback would print secrets.
             trace = "".join(traceback.format_exception(life.error))
             log.error("actor crashed", actor=child.spec.id, epoch=life.epoch, traceback=trace)

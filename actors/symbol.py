@@ -29,7 +29,7 @@ from protocol.values import Symbol, Tick
 REPLAY_CHUNK: Final = 100
 """Events between two checkpoints of a replay, so that one symbol's recovery stalls no other."""
 WARM_UP_PERIODS: Final = 7
-"""Bars asked for the warm-up, in periods of the indicator: Wilder's average forgets its first value slowly."""
+"""Bars asked for the warm-up, in periods of the indicator: Wilder's average forgets slowly."""
 MAX_EARLY_SIGNALS: Final = 256
 
 
@@ -46,7 +46,7 @@ class Journal(Protocol):
 
 
 class SymbolActor:
-    """`broker` is the broker's mailbox; `probe` is called after each step, and may raise an injected death."""
+    """`broker` is the broker's mailbox; `probe` is called after each step and may raise an injected death."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class SymbolActor:
 
     @property
     def broker_executions(self) -> int:
-        """A TWS lists the executions of a few days only; what it listed, we have, and the older ones stand."""
+        """A TWS lists a few days' executions only; what it listed, we have, and the older ones stand."""
         return len(self.state.position.executions)
 
     async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

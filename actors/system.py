@@ -21,7 +21,7 @@ from actors.broker import Broker, BrokerRefused, NoBroker
 from actors.child import ChildSpec, Down, SupervisorSpec, Up
 from actors.journal import Journal, keep
 from actors.kills import Kills
-from actors.mailbox import Lane, Mailbox, Poison
+from actors.mailbox import Mailbox, Poison
 from actors.market_clock import MarketClock
 from actors.router import Router
 from actors.supervisor import Supervisor
@@ -77,7 +77,7 @@ class TradingSystem:
         """Filled by whoever runs the system, before it runs."""
         self._rng = random.Random(seed)
         self._signal_seen: dict[Symbol, float] = {}
-        self._broker_mailbox: Mailbox[BrokerCommand] = Mailbox()
+        self.broker_mailbox: Mailbox[BrokerCommand] = Mailbox()
         names = tuple(entry.symbol for entry in settings.symbols)
         self.mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]] = {
             symbol: Mailbox(on_poison=self._poison_of(symbol)) for symbol in names
@@ -90,7 +90,7 @@ class TradingSystem:
             instance=instance,
             connect=connect,
             journal=journal,
-            mailbox=self._broker_mailbox,
+            mailbox=self.broker_mailbox,
             deliver=self.router.deliver,
             clock=clock,
             on_sent=self._note_sent,
@@ -122,7 +122,7 @@ class TradingSystem:
         return SymbolActor(
             plan,
             mailbox=self.mailboxes[plan.symbol],
-            broker=self._broker_mailbox,
+            broker=self.broker_mailbox,
             journal=self.journal,
             clock=self.clock,
             timers=self.timers,
@@ -218,7 +218,7 @@ class TradingSystem:
         if isinstance(change, Down):
             blame = change.exit.kind is ExitKind.CRASH
             if change.id == BROKER:
-                self._broker_mailbox.owner_died(blame=blame)
+                self.broker_mailbox.owner_died(blame=blame)
             elif change.id == ROUTER:
                 self.router.mailbox.owner_died(blame=blame)
 

@@ -15,9 +15,6 @@ import trio
 from actors.market_clock import MarketClock
 from protocol.values import Symbol
 
-GLANCE_LOOP_S = 0.25
-"""A replay may skip hours at any moment: nobody sleeps longer than this without looking at the clock."""
-
 
 class Timers:
     """At most one wake for each symbol: the earliest that it asked for last."""
@@ -27,6 +24,8 @@ class Timers:
         self._due: dict[Symbol, datetime] = {}
         self._next_loop = math.inf
         self._sooner = trio.Event()
+        # A replay may skip hours at any moment: then what lay far ahead may be due at once.
+        clock.follow(self._look_again)
 
     def set(self, symbol: Symbol, at: datetime | None) -> None:
         """Wake `symbol` at `at` and not at what it asked for before; None: not at all."""
@@ -36,6 +35,9 @@ class Timers:
         self._due[symbol] = at
         if self._clock.loop_time_of(at) < self._next_loop:
             self._sooner.set()
+
+    def _look_again(self) -> None:
+        self._sooner.set()
 
     async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         del epoch  # it commands nobody
@@ -49,9 +51,6 @@ class Timers:
             self._sooner = trio.Event()
             earliest = min(self._due.values(), default=None)
             loop_now = trio.current_time()
-            if earliest is None:
-                self._next_loop = math.inf
-            else:
-                self._next_loop = min(self._clock.loop_time_of(earliest), loop_now + GLANCE_LOOP_S)
+            self._next_loop = math.inf if earliest is None else self._clock.loop_time_of(earliest)
             with trio.move_on_at(max(self._next_loop, loop_now)):
                 await self._sooner.wait()

@@ -104,6 +104,9 @@ def keep_closing(chores: Chores) -> None:
 def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantity: int) -> None:
     closing, view, grid = trade.closing, chores.view, chores.view.grid
     assert closing is not None
+    if trade.leaving(besides=target.ref):
+        chores.look_again(chores.at + ASK_AGAIN)
+        return
     wanted = target.filled + quantity
     price = view.far_side(target.spec.side) or view.last
     if price is None or grid is None:
@@ -129,7 +132,7 @@ def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantit
 def _close_by_market(chores: Chores, trade: LinkedOrders, side: Side, quantity: int) -> None:
     """A market order inside the exits' group; where the group is refused, one after the exits are dead."""
     closes = tuple(trade.of_role(CLOSE))
-    if any(order.live for order in closes) or trade.leaving:
+    if any(order.live for order in closes) or trade.leaving():
         # What has executed already must not be sold a second time.
         chores.look_again(chores.at + ASK_AGAIN)
         return

@@ -29,6 +29,10 @@ class KillOrder:
     symbol: Symbol
     when: Moment | time | datetime
 
+    def __str__(self) -> str:
+        """As the user wrote it."""
+        return f"{self.symbol}@{self.when.value if isinstance(self.when, Moment) else self.when}"
+
     def is_due(self, events: Sequence[BaseEvent], *, recovering: bool, at: datetime, since: datetime) -> bool:
         """Whether the death is due after a step with these events, at market time `at`."""
         match self.when:
@@ -69,4 +73,6 @@ def read_kill(text: str) -> KillOrder:
     except ValueError:
         known = ", ".join(moment.value for moment in Moment)
         raise ValueError(f"{when!r} is neither HH:MM:SS, a date and time, nor one of {known}") from None
-    return KillOrder(Symbol(symbol), day if day.tzinfo is not None else day.replace(tzinfo=ZoneInfo(NEW_YORK)))
+    if day.tzinfo is None:
+        day = day.replace(tzinfo=ZoneInfo(NEW_YORK))
+    return KillOrder(Symbol(symbol), day)

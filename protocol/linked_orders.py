@@ -81,10 +81,15 @@ class LinkedOrders:
         """Whether an order that can enlarge the position still lives."""
         return any(order.live and order.role in ENTRY_ROLES for order in self.orders)
 
-    @property
-    def leaving(self) -> bool:
-        """Whether more of an exit has executed than we know: the position is smaller than it seems."""
-        return any(order.awaits_executions and order.role in EXIT_ROLES for order in self.orders)
+    def leaving(self, besides: OrderRef | None = None) -> bool:
+        """Whether more of an exit has executed than we know: the position is smaller than it seems.
+
+        Of `besides` that does not matter: its total counts what it has executed, known or not.
+        """
+        return any(
+            order.awaits_executions and order.role in EXIT_ROLES and order.ref != besides
+            for order in self.orders
+        )
 
     @property
     def settled(self) -> bool:

@@ -23,14 +23,16 @@ class MarketView:
         self.bid: float | None = None
         self.ask: float | None = None
         self.last: float | None = None
-        self.bid_at: datetime | None = None
-        self.ask_at: datetime | None = None
+        self.heard_at: datetime | None = None
+        """When the symbol's line last told of a quote or a trade."""
         self.halted = False
         self.grid: PriceGrid | None = None
         self.link = LinkState.DOWN
         self.generation = 0
         self.reconciled = False
         """Whether the books were compared on the present link."""
+        self.began = False
+        """Whether they were ever compared in this life of the actor."""
         self.why_not = "the broker has not confirmed the symbol yet"
         self.stopping = False
         """Whether the system is about to stop: nothing new is entered."""
@@ -46,11 +48,11 @@ class MarketView:
     def tick(self, tick: Tick) -> None:
         match tick.kind:
             case TickKind.BID:
-                self.bid, self.bid_at = tick.price, tick.at
+                self.bid, self.heard_at = tick.price, tick.at
             case TickKind.ASK:
-                self.ask, self.ask_at = tick.price, tick.at
+                self.ask, self.heard_at = tick.price, tick.at
             case TickKind.LAST:
-                self.last = tick.price
+                self.last, self.heard_at = tick.price, tick.at
                 bar = self._bars.add(tick)
                 if bar is not None and (self._warm_until is None or bar.start > self._warm_until):
                     self._atr.add(bar)
@@ -73,7 +75,7 @@ class MarketView:
         if state is LinkState.DOWN or generation != self.generation:
             self.reconciled = False
         if state is LinkState.DOWN:
-            self.bid = self.ask = self.bid_at = self.ask_at = None
+            self.bid = self.ask = self.heard_at = None
         self.link, self.generation = state, generation
 
     def far_side(self, side: Side) -> float | None:
@@ -82,7 +84,10 @@ class MarketView:
         return price if price is not None and price > 0 else None
 
     def quote_age_s(self, at: datetime) -> float | None:
-        """Age of the older side of the quote in market time; None without a quote of two sides."""
-        if self.bid_at is None or self.ask_at is None or not self.bid or not self.ask:
+        """For how long nothing was heard of the market, in market time; None without a quote of two sides.
+
+        TWS tells changes only: a side that stands still is as good as new while the line speaks at all.
+        """
+        if self.heard_at is None or not self.bid or not self.ask:
             return None
-        return (at - min(self.bid_at, self.ask_at)).total_seconds()
+        return (at - self.heard_at).total_seconds()

@@ -131,7 +131,7 @@ def _resize(chores: Chores, role: str, position: int) -> bool:
     trade, grid, at = chores.state.trade, chores.view.grid, chores.at
     assert trade is not None
     order = trade.latest(role)
-    if order is None or not order.changeable:
+    if order is None or not order.changeable or trade.leaving(besides=order.ref):
         return False
     quantity = wanted_quantity(order, position, entering=trade.entering)
     spec = attrs.evolve(order.spec, quantity=quantity)
@@ -167,7 +167,7 @@ def _replace_stop(chores: Chores, position: int) -> None:
     """The stop is gone and the position is not: the one case in which a new stop is right."""
     trade, grid, plan = chores.state.trade, chores.view.grid, chores.plan
     assert trade is not None
-    if trade.leaving:
+    if trade.leaving():
         # The broker said that an exit has executed: its executions come, and a new stop would be too much.
         return
     revision = trade.next_revision(STOP)

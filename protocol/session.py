@@ -72,8 +72,8 @@ class Session:
         self.settings = settings
         self.orders = SentOrders(instance, settings.client_id)
         self.contracts = Contracts(symbols)
-        self.books = BrokerBooks(self.orders, self.contracts, self._fresh_id)
         self.lines = Lines()
+        self.books = BrokerBooks(self.orders, self.contracts, self.lines, self._fresh_id)
         self.history = History()
         self.counts = SessionCounts()
         self.phase = Phase.DOWN
@@ -475,7 +475,7 @@ class Session:
                 self._subscribe_one(symbol, out)
             self._ended_lines.clear()
             if self.books.gathering is None and not self._cut_off:
-                self.books.gather(out)
+                self.books.gather(out, routine=True)
         self._gather_if_free(out)
 
     def _gathering_silent(self, gathering: Gathering, out: Outbox) -> None:

@@ -10,8 +10,9 @@ from protocol.reconcile import LOOK_AGAIN_LOOP_S, Books, Doubts, differences
 from protocol.reports import ContractQualified, OrderReport, SymbolSnapshot
 from protocol.session_contracts import Contracts
 from protocol.session_executions import Executions
+from protocol.session_market_data import Lines
 from protocol.session_orders import SentOrders
-from protocol.session_snapshot import Gathering, Part
+from protocol.session_snapshot import ROUTINE, Gathering, Part
 from protocol.session_translation import DEAD, STATUS, report_of_execution, report_of_spec
 from protocol.session_words import Outbox, Urgency
 from protocol.tws import messages as tws
@@ -23,8 +24,10 @@ RECONCILE_LOOP_S = 30.0
 class BrokerBooks:
     """One snapshot is under way at a time: the ends of its parts do not say whose they are."""
 
-    def __init__(self, orders: SentOrders, contracts: Contracts, fresh_id: Callable[[], int]) -> None:
-        self.orders, self.contracts = orders, contracts
+    def __init__(
+        self, orders: SentOrders, contracts: Contracts, lines: Lines, fresh_id: Callable[[], int]
+    ) -> None:
+        self.orders, self.contracts, self._lines = orders, contracts, lines
         self.executions = Executions()
         self.gathering: Gathering | None = None
         self.reconcile_at: float | None = None
@@ -47,11 +50,18 @@ class BrokerBooks:
         """Whether somebody waits for a snapshot, or an order's fate is to be asked for."""
         return bool(self._asked_by) or self.orders.wants_snapshot(loop_s)
 
-    def gather(self, out: Outbox, *, everyone: bool = False) -> None:
-        """Ask for everything. `everyone`: all symbols are told, not only those that asked."""
+    def gather(self, out: Outbox, *, everyone: bool = False, routine: bool = False) -> None:
+        """Ask for everything. `everyone`: all symbols are told, not only those that asked.
+
+        A `routine` look leaves out the completed orders, of which a day has ever more: an order that it
+        misses is asked for once more, and with them.
+        """
         assert self.gathering is None
+        parts = ROUTINE if routine and not self.wanted(out.loop_s) else frozenset(Part)
         asked_by, self._asked_by = self._asked_by, set()
-        self.gathering = Gathering(self._fresh_id(), self.orders.sequence, 0.0, everyone, asked_by)
+        self.gathering = Gathering(
+            self._fresh_id(), self.orders.sequence, 0.0, everyone, asked_by, waiting=set(parts)
+        )
         self.gathering.heard(out.loop_s)
         self.reconcile_at = out.loop_s + RECONCILE_LOOP_S
         out.ask(*self.gathering.requests(self.orders.account), urgency=Urgency.BOOKS)
@@ -155,7 +165,10 @@ class BrokerBooks:
         return {difference.symbol for difference in real}
 
     def _tell_snapshot(self, symbol: Symbol, gathering: Gathering, generation: int, out: Outbox) -> None:
-        """The books of a symbol, and before them its contract: whoever asks may have just begun to live."""
+        """The books of a symbol, before them its contract, after them the quote that stands.
+
+        Whoever asks may have just begun to live, and nobody else will tell it what does not change.
+        """
         known = self.contracts.qualified.get(symbol)
         if known is not None:
             out.tell(symbol, ContractQualified(out.at, symbol, known.contract.con_id, known.grid))
@@ -171,6 +184,8 @@ class BrokerBooks:
             "" if known is not None else self.contracts.left_out.get(symbol, "its contract is not known"),
         )
         out.tell(symbol, snapshot)
+        for tick in self._lines.standing(symbol):
+            out.tell(symbol, tick)
 
     def _orders_of(self, symbol: Symbol, out: Outbox) -> tuple[OrderReport, ...]:
         """Our live orders of a symbol; one that is still in flight is pending, so that nobody misses it."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, TypeAlias
 
+import attrs
+
 from protocol.tws import messages as tws
 from protocol.values import Symbol, Tick, TickKind
 
@@ -20,14 +22,19 @@ _HALTED = 49
 
 
 class _Line:
-    """One subscription: the last price of each kind, and the size whose echo is still to come."""
+    """One subscription: what was told last of each kind, and the size whose echo is still to come."""
 
-    __slots__ = ("echo", "price", "symbol")
+    __slots__ = ("echo", "latest", "symbol", "told")
 
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
-        self.price: dict[TickKind, float] = {}
+        self.told: dict[TickKind, Tick] = {}
+        self.latest: Tick | None = None
         self.echo: dict[TickKind, float] = {}
+
+    def tell(self, tick: Tick) -> Tick:
+        self.told[tick.kind] = self.latest = tick
+        return tick
 
 
 class Lines:
@@ -52,6 +59,19 @@ class Lines:
         line = self._by_id.get(req_id)
         return None if line is None else line.symbol
 
+    def standing(self, symbol: Symbol) -> Iterator[Tick]:
+        """The quote that stands, for whoever has just begun to look: TWS tells changes only.
+
+        Stamped with the moment at which the line was heard last, since it held until then.
+        """
+        for line in self._by_id.values():
+            if line.symbol != symbol or line.latest is None:
+                continue
+            for kind in (TickKind.HALTED, TickKind.BID, TickKind.ASK):
+                told = line.told.get(kind)
+                if told is not None:
+                    yield attrs.evolve(told, at=line.latest.at)
+
     def tick(self, message: TickMessage, at: datetime) -> Tick | None:
         """The change of the market that a message tells of, or None: an echo, no price, nothing we follow.
 
@@ -67,14 +87,13 @@ class Lines:
             if kind is None or not (price > 0.0 and math.isfinite(price)):
                 return None
             size = float(message.size)
-            line.price[kind] = price
             line.echo[kind] = size
-            return Tick(line.symbol, kind, price, size, at, price, price)
+            return line.tell(Tick(line.symbol, kind, price, size, at, price, price))
         if type(message) is tws.TickSize:
             return self._sized(line, message, at)
         if type(message) is tws.TickGeneric and message.tick_type == _HALTED and message.value >= 0:
             halted = 1.0 if message.value > 0 else 0.0
-            return Tick(line.symbol, TickKind.HALTED, halted, 0.0, at, halted, halted)
+            return line.tell(Tick(line.symbol, TickKind.HALTED, halted, 0.0, at, halted, halted))
         return None
 
     def _sized(self, line: _Line, message: tws.TickSize, at: datetime) -> Tick | None:
@@ -84,5 +103,7 @@ class Lines:
         size = float(message.size)
         if line.echo.pop(kind, None) == size:
             return None
-        price = line.price.get(kind)
-        return None if price is None else Tick(line.symbol, kind, price, size, at, price, price)
+        told = line.told.get(kind)
+        if told is None:
+            return None
+        return line.tell(Tick(line.symbol, kind, told.price, size, at, told.price, told.price))

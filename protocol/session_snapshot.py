@@ -25,6 +25,9 @@ class Part(enum.Enum):
 REQUIRED: Final = frozenset({Part.ORDERS, Part.EXECUTIONS, Part.POSITIONS})
 """Without completed orders a snapshot still proves what is open: they only say how the others ended."""
 
+ROUTINE: Final = REQUIRED
+"""What a regular look asks for: nothing is open but what it finds."""
+
 
 @attrs.define
 class Gathering:
@@ -46,12 +49,15 @@ class Gathering:
     """Whether something executed while it was under way."""
 
     def requests(self, account: str) -> tuple[tws.ClientRequest, ...]:
-        return (
+        """One for each part that is waited for."""
+        everywhere: tuple[tws.ClientRequest, ...] = (
             tws.ReqAllOpenOrders(),
             tws.ReqExecutions(self.req_id, tws.ExecutionFilter(account=account)),
             tws.ReqPositions(),
-            tws.ReqCompletedOrders(api_only=False),
         )
+        if Part.COMPLETED not in self.waiting:
+            return everywhere
+        return (*everywhere, tws.ReqCompletedOrders(api_only=False))
 
     def heard(self, loop_s: float) -> None:
         self.quiet_until_loop_s = loop_s + ANSWER_LOOP_S

@@ -8,7 +8,7 @@ place after every message, whatever it was, so that no case can forget them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -249,13 +249,17 @@ def _stop(chores: Chores) -> None:
 def _reconcile(chores: Chores, snapshot: SymbolSnapshot) -> None:
     """Take over the broker's books: executions first, then orders, then what is missing from them."""
     view, plan = chores.view, chores.plan
+    if not view.began and _from_an_earlier_life(chores, snapshot):
+        return
     _hear_executions(chores, snapshot.executions)
     for order in snapshot.orders:
         _hear_order(chores, order, adopted=True)
     listed = {order.ref for order in snapshot.orders}
     trade = chores.state.trade
     for known in () if trade is None else trade.orders:
-        if known.status is OrderStatus.CREATED and known.ref not in listed and not _on_its_way(chores, known):
+        if known.status is not OrderStatus.CREATED or known.ref in listed:
+            continue
+        if not _on_its_way(chores, snapshot, known):
             # Its intent is in the journal and its bytes never left; an entry is not sent again on a guess.
             _hear_dead(chores, known.ref, "it was decided, but never sent")
     chores.emit(ReconciledEvent(
@@ -263,18 +267,30 @@ def _reconcile(chores: Chores, snapshot: SymbolSnapshot) -> None:
         generation=snapshot.generation, position=snapshot.position,
     ))  # fmt: skip
     view.reconciled, view.generation = snapshot.tradable, snapshot.generation
+    view.began = view.began or snapshot.tradable
     view.why_not = snapshot.why_not if not snapshot.tradable else ""
     _compare_positions(chores, snapshot)
 
 
-def _on_its_way(chores: Chores, order: Order) -> bool:
-    """Whether a snapshot may have been taken before the broker actor had our command for `order` in hand.
-
-    Nothing is asked while the books are not reconciled, so this can only be on a link on which they are.
-    """
-    if not chores.view.reconciled or order.asked_at is None:
+def _on_its_way(chores: Chores, snapshot: SymbolSnapshot, order: Order) -> bool:
+    """Whether the snapshot was taken before the broker actor can have had our command for `order` in hand."""
+    if order.asked_at is None:
         return False
-    return chores.at < order.asked_at + ANSWER_WITHIN + chores.plan.latency
+    # Between a new link and its books nothing is asked; what was asked before has left or was refused.
+    patience = ANSWER_WITHIN + chores.plan.latency if chores.view.reconciled else timedelta(0)
+    return order.asked_at > snapshot.at - patience
+
+
+def _from_an_earlier_life(chores: Chores, snapshot: SymbolSnapshot) -> bool:
+    """Whether it waited in the mail since before a restart: it knows nothing of what was asked after it.
+
+    The one that this life of the actor has asked for is still to come.
+    """
+    trade = chores.state.trade
+    return trade is not None and any(
+        order.status is OrderStatus.CREATED and order.asked_at is not None and order.asked_at > snapshot.at
+        for order in trade.orders
+    )
 
 
 DIFFERS = "the broker's position differs from our executions"

@@ -181,7 +181,9 @@ def _exits_follow(trade: LinkedOrders, at: datetime) -> LinkedOrders:
     """The broker makes children follow their parent: when that fills or ends, its word is on its way."""
 
     def follow(order: Order) -> Order:
-        return attrs.evolve(order, asked_at=at) if order.live and order.role in EXIT_ROLES else order
+        if not order.live or order.role not in EXIT_ROLES or order.status is OrderStatus.CREATED:
+            return order
+        return attrs.evolve(order, asked_at=at)
 
     return attrs.evolve(trade, orders=tuple(follow(order) for order in trade.orders))
 

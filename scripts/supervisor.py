@@ -3,23 +3,14 @@
 
 from __future__ import annotations
 
-import logging
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
-import structlog
-import trio
 from cyclopts import App, CycloptsError, Parameter
 
-from actors.journal import JournalDamaged, JournalInUse
-from actors.run import CRASH_EXIT, Run
-from actors.run_options import Plan, RunOptions, UsageError, resolve
-from actors.simulated_tws_books import StateError
-from protocol.config import ConfigFaults
-from protocol.values import Symbol
-
-USAGE_EXIT = 2
+CLEAN_EXIT, USAGE_EXIT = 0, 2
 
 HELP = """Ringfence: supervised, per-symbol automated trading on Interactive Brokers.
 
@@ -38,7 +29,7 @@ Try it:
   scripts/run --market DIR --until-end --kill SLV@entry-filled
     The same, and the actor of SLV is crashed while it holds a position.
 
-  scripts/run --broker tws --tws 127.0.0.1:7497 --symbols SLV,GLD --config my.toml
+  scripts/run --broker tws --tws 127.0.0.1:7497 --symbols SLV,GLD
     A paper TWS or Gateway, or scripts/tws_simulator.py in another process.
 
   scripts/run --config my.toml --check
@@ -49,27 +40,42 @@ Exit codes: 0 clean stop, 1 crash or books that disagree, 2 wrong option or
 configuration, 3 no broker session, 70 the supervision tree gave up, 71 the loop
 was stuck, 130 second Ctrl-C."""
 
-app = App(name="supervisor.py", help=HELP, help_format="plaintext", version_flags=[])
+KILL_HELP = """SYMBOL@WHEN: crash that symbol's actor at HH:MM:SS (New York), at a date and time, or at
+its next entry-filled, stop-modify-sent, reversal-closing or recovering. Simulator only."""
+
+app = App(
+    name="supervisor.py",
+    help=HELP,
+    help_format="plaintext",
+    version_flags=[],
+    suppress_keyboard_interrupt=False,
+)
 
 
 @app.default
 def main(
     *,
     config: Annotated[
-        tuple[Path, ...], Parameter(help="TOML file; may be given several times, later ones win.")
+        tuple[Path, ...],
+        Parameter(help="TOML file; may be given several times, later ones win.", negative=""),
     ] = (),
     broker: Annotated[Literal["sim", "tws"], Parameter(help="Embedded simulator, or a TWS.")] = "sim",
     tws: Annotated[str, Parameter(help="HOST:PORT of the TWS or Gateway.")] = "",
-    client_id: Annotated[int | None, Parameter(help="API client id; always the same one.")] = None,
+    client_id: Annotated[
+        int | None, Parameter(help="API client id, 1 unless said otherwise; always the same one.")
+    ] = None,
     market: Annotated[Path | None, Parameter(help="Folder of recorded prices to replay.")] = None,
     signals: Annotated[
         Path | None, Parameter(help="File of predictions, one a line; default DIR/signals.jsonl.")
     ] = None,
     symbols: Annotated[str, Parameter(help="Trade only these, separated by commas.")] = "",
     speed: Annotated[
-        float | None, Parameter(help="Market seconds per second: 60 for a replay, else 1.")
+        float | None,
+        Parameter(help="Market seconds per second: 60 for a replay, else 1. With --broker tws: that one's."),
     ] = None,
-    until_end: Annotated[bool, Parameter(help="Stop when the replay is over.", negative="")] = False,
+    until_end: Annotated[
+        bool, Parameter(help="Stop when the replay of --market is over, flat and reconciled.", negative="")
+    ] = False,
     duration: Annotated[float | None, Parameter(help="Stop after that many seconds.")] = None,
     state: Annotated[
         Path | None, Parameter(help="Folder for the journal; the same folder continues the same trades.")
@@ -77,11 +83,12 @@ def main(
     report: Annotated[Path | None, Parameter(help="Write the account of the run there, as JSON.")] = None,
     seed: Annotated[int, Parameter(help="Of the synthetic market and everything random.")] = 1,
     connect_timeout: Annotated[
-        float | None, Parameter(help="Seconds until the first session must be there.")
+        float | None,
+        Parameter(help="Seconds until the first session must be there, 30 unless said otherwise."),
     ] = None,
     kill: Annotated[
         tuple[str, ...],
-        Parameter(help="SYMBOL@WHEN: crash an actor; HH:MM:SS, a date and time, or a moment."),
+        Parameter(help=KILL_HELP, negative=""),
     ] = (),
     check: Annotated[bool, Parameter(help="Resolve everything, say it, start nothing.", negative="")] = False,
     live: Annotated[bool, Parameter(help="Needed, among other things, for real money.", negative="")] = False,
@@ -89,74 +96,49 @@ def main(
     verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative="", help="Log more.")] = False,
 ) -> int:
     """Run the trading system until it is stopped; returns the exit code."""
-    set_up_log(log_format, verbose=verbose)
+    # Here and not above, so that --help and a wrong option are answered at once.
+    from actors.run_options import RunOptions
+    from actors.run_program import supervise
+    from protocol.values import Symbol
+
     names = tuple(dict.fromkeys(Symbol(name.strip().upper()) for name in symbols.split(",") if name.strip()))
-    plan = resolve(
-        RunOptions(
-            config=config,
-            broker=broker,
-            tws=tws,
-            client_id=client_id,
-            market=market,
-            signals=signals,
-            symbols=names,
-            speed=speed,
-            until_end=until_end,
-            duration_s=duration,
-            state=state,
-            report=report,
-            seed=seed,
-            connect_timeout_s=connect_timeout,
-            kill=kill,
-            live=live,
-        )
+    options = RunOptions(
+        config=config,
+        broker=broker,
+        tws=tws,
+        client_id=client_id,
+        market=market,
+        signals=signals,
+        symbols=names,
+        speed=speed,
+        until_end=until_end,
+        duration_s=duration,
+        state=state,
+        report=report,
+        seed=seed,
+        connect_timeout_s=connect_timeout,
+        kill=kill,
+        live=live,
     )
-    for warning in (*plan.warnings, *plan.signal_faults):
-        print(f"supervisor.py: {warning}", file=sys.stderr)
-    if check:
-        return show(plan)
-    return trio.run(Run(plan).run)
-
-
-def show(plan: Plan) -> int:
-    for line in plan.describe():
-        print(line)
-    print("next: the same without --check")
-    return 0
-
-
-def set_up_log(form: str, *, verbose: bool) -> None:
-    """The log goes to stderr; what a person wants to read goes to stdout."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    return supervise(options, check=check, log_format=log_format, verbose=verbose)
 
 
 def run(arguments: list[str] | None = None) -> int:
     """The program: what was wrong with the way it was called is one line each on stderr, exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, stop_early)
     try:
         code = app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
     except CycloptsError as error:
         return complain(USAGE_EXIT, *(line for line in str(error).splitlines() if line.strip()))
-    except UsageError as error:
-        return complain(USAGE_EXIT, *error.lines)
-    except ConfigFaults as error:
-        return complain(USAGE_EXIT, *error.faults)
-    except (JournalInUse, JournalDamaged, StateError) as error:
-        return complain(USAGE_EXIT if isinstance(error, JournalInUse | StateError) else CRASH_EXIT, str(error))
+    except KeyboardInterrupt:
+        return complain(CLEAN_EXIT, "stopped before the run began")
     return int(code or 0)
+
+
+def stop_early(_number: int, _frame: object) -> NoReturn:
+    """SIGTERM before the run listens to it is a Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def complain(code: int, *lines: str) -> int:

@@ -119,9 +119,7 @@ class Desk:
         position: int | None = None, generation: int = 1,
     ) -> tuple[BrokerCommand, ...]:  # fmt: skip
         held = self.state.position.quantity if position is None else position
-        return self.say(
-            SymbolSnapshot(self.at, SLV, generation, held, orders, executions, 0, tradable=True)
-        )
+        return self.say(SymbolSnapshot(self.at, SLV, generation, held, orders, executions, 0, tradable=True))
 
     def report(
         self, ref: OrderRef, status: OrderStatus = OrderStatus.SUBMITTED, filled: int | None = None,

@@ -129,6 +129,22 @@ def test_a_stop_that_fills_while_it_is_being_cancelled_needs_no_close() -> None:
     assert (desk.state.trade, desk.position) == (None, 0)
 
 
+def test_a_close_does_not_sell_what_the_stop_is_said_to_have_sold() -> None:
+    desk = Desk.ready().entered()
+    desk.told(ref(STOP), S.SUBMITTED, 30)
+    assert flatten(desk) == ()
+    (close,) = desk.fills(ref(STOP), 30, "97")
+    assert isinstance(close, ModifyOrder)
+    assert (close.order.ref, close.order.quantity) == (ref(TARGET), 70)
+
+
+def test_a_market_close_does_not_sell_what_the_stop_is_said_to_have_sold() -> None:
+    desk = Desk.ready(rules=(UNBOUND,)).entered()
+    desk.told(ref(STOP), S.SUBMITTED, 30)
+    assert flatten(desk) == ()
+    assert desk.fills(ref(STOP), 30, "97") == (market_close(70),)
+
+
 def test_refused_closing_orders_follow_each_other_ever_more_slowly() -> None:
     desk = Desk.ready(rules=(UNBOUND,)).entered()
     flatten(desk)

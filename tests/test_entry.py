@@ -44,15 +44,13 @@ D = Decimal
 
 def bracket(side: Side, quantity: int, stop: str, target: str) -> PlaceOrders:
     """An entry at the market, and its children in one group that reduces its members."""
-    main, out = ref(MAIN), side.opposite
-    exits = {"outside_rth": True, "parent": main, "oca_group": "t:SLV:000001", "oca_type": 2}
-    return PlaceOrders(SLV, 1, (
-        OrderSpec(main, side, quantity, OrderType.MARKET, TimeInForce.DAY),
-        OrderSpec(
-            ref(TARGET), out, quantity, OrderType.LIMIT, TimeInForce.GTC, limit_price=D(target), **exits
-        ),
-        OrderSpec(ref(STOP), out, quantity, OrderType.STOP, TimeInForce.GTC, stop_price=D(stop), **exits),
-    ))  # type: ignore[arg-type]  # fmt: skip
+    main = OrderSpec(ref(MAIN), side, quantity, OrderType.MARKET, TimeInForce.DAY)
+    child = OrderSpec(
+        ref(STOP), side.opposite, quantity, OrderType.STOP, TimeInForce.GTC, stop_price=D(stop),
+        outside_rth=True, parent=main.ref, oca_group="t:SLV:000001", oca_type=2,
+    )  # fmt: skip
+    other = attrs.evolve(child, ref=ref(TARGET), type=OrderType.LIMIT, stop_price=None, limit_price=D(target))
+    return PlaceOrders(SLV, 1, (main, other, child))
 
 
 def test_a_buy_enters_long_with_the_stop_below_and_the_target_above() -> None:

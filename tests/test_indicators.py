@@ -108,10 +108,12 @@ def test_history_of_another_bar_size_is_not_taken() -> None:
     assert view.atr is None
 
 
-def test_the_age_of_a_quote_is_that_of_its_older_side() -> None:
+def test_a_quote_is_as_old_as_the_last_word_of_its_line() -> None:
     view = MarketView(Atr())
     at = datetime(2025, 9, 26, 14, 0, tzinfo=UTC)
     view.tick(Tick(SLV, TickKind.BID, 9.0, 1, at, 9.0, 9.0))
-    assert view.quote_age_s(at) is None
+    assert view.quote_age_s(at) is None, "one side is no quote"
     view.tick(Tick(SLV, TickKind.ASK, 9.1, 1, at + timedelta(seconds=3), 9.1, 9.1))
-    assert view.quote_age_s(at + timedelta(seconds=4)) == 4.0
+    assert view.quote_age_s(at + timedelta(seconds=4)) == 1.0
+    view.tick(Tick(SLV, TickKind.LAST, 9.1, 1, at + timedelta(seconds=60), 9.1, 9.1))
+    assert view.quote_age_s(at + timedelta(seconds=62)) == 2.0, "a standing quote is told once"

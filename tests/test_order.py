@@ -107,8 +107,9 @@ def test_refusals_are_forgotten_when_the_broker_takes_a_change() -> None:
     assert told(asked, status(S.SUBMITTED, quantity=150)).refusals == 0
 
 
-@pytest.mark.parametrize("ended", sorted(TERMINAL, key=lambda status: status.value))
+@pytest.mark.parametrize("ended", [S.FILLED, S.CANCELLED, S.REJECTED])
 def test_what_has_ended_cannot_be_changed(ended: OrderStatus) -> None:
     order = attrs.evolve(STOP, status=ended)
+    assert ended in TERMINAL
     assert not order.changeable
     assert not order.live

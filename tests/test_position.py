@@ -84,9 +84,7 @@ def test_it_agrees_with_the_books_of_the_venue(fills: list[tuple[Side, int, Deci
 
 
 @given(fills, st.randoms(use_true_random=False))
-def test_repeats_in_any_order_change_nothing(
-    fills: list[tuple[Side, int, Decimal]], random: object
-) -> None:
+def test_repeats_in_any_order_change_nothing(fills: list[tuple[Side, int, Decimal]], random: object) -> None:
     position = EMPTY
     for number, fill in enumerate(fills):
         position = position.with_fill(f"{number}.01", *fill)

@@ -50,9 +50,7 @@ def modified(commands: tuple[BrokerCommand, ...]) -> list[tuple[str, int, Decima
     return found
 
 
-@given(
-    st.sampled_from(Side), st.decimals("1", "5000", places=4), st.decimals("0.01", "0.15", places=3)
-)
+@given(st.sampled_from(Side), st.decimals("1", "5000", places=4), st.decimals("0.01", "0.15", places=3))
 def test_exits_lie_on_the_grid_on_their_side_and_are_rounded_as_they_should(
     side: Side, average: Decimal, part: Decimal
 ) -> None:
@@ -155,7 +153,7 @@ def test_a_status_filled_before_its_executions_neither_moves_a_quantity_nor_ends
         order = desk.order(ref(filler))
         assert (desk.position, order.filled, order.live) == (200, 0, True)
         assert desk.told(ref(sibling), S.CANCELLED) == (), "no new stop for what has been sold"
-        assert desk.state.trade is not None
+        assert desk.trade.leaving()
         desk.fills(ref(filler), 200, price)
         assert (desk.state.trade, desk.position) == (None, 0)
 

@@ -18,7 +18,7 @@ from protocol.events import (
     ReconciledEvent,
 )
 from protocol.market_view import MarketView
-from protocol.reports import CommissionCharged, LinkState, OrderLost, RequestKind
+from protocol.reports import CommissionCharged, LinkState, OrderLost, RequestKind, SymbolSnapshot
 from protocol.symbol import commands_for
 from protocol.symbol_state import SymbolState, evolve
 from protocol.values import CLOSE, MAIN, STOP, TARGET, OrderStatus, Side
@@ -170,6 +170,21 @@ def test_a_snapshot_that_crosses_a_placement_does_not_make_it_lost() -> None:
     desk.at += timedelta(seconds=3)
     desk.snapshot()
     assert desk.state.trade is None
+
+
+def test_a_snapshot_from_before_a_restart_does_not_make_what_was_asked_since_lost() -> None:
+    desk = Desk.ready()
+    old = SymbolSnapshot(desk.at, SLV, 1, 0, (), (), 0, tradable=True)
+    desk.at += timedelta(seconds=1)
+    desk.quote(99.98, 100.0)
+    desk.signal("BUY")
+    again = restarted(desk)
+    again.view.link_changed(LinkState.UP, 1)
+    again.say(old)
+    assert again.state.trade is not None
+    assert not again.view.reconciled
+    again.snapshot(*(again.report(order.ref) for order in again.trade.orders))
+    assert again.view.reconciled
 
 
 def test_after_a_restart_a_stop_that_was_never_sent_is_placed_anew() -> None:

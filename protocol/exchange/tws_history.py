@@ -33,7 +33,7 @@ MAX_BARS = 60_000
 """Bars that one request may span; TWS refuses longer ones as well, by a table of its own."""
 
 _DAYS_OF_UNIT = {"D": 1, "W": 5, "M": 21, "Y": 252}
-_EXTENDED_DAY_S = 16 * 3600
+_EXTENDED_DAY_S, _REGULAR_DAY_S = 16 * 3600, 23_400
 _DURATION = re.compile(r"(\d+)\s*([SDWMY])")
 
 PACING_CODE = 162
@@ -60,7 +60,7 @@ def answer(
 ) -> HistoricalData | ErrorMessage:
     """The bars that a request asks for, none of which ends after `now`, or the refusal."""
     bar_s = BAR_SIZES_S.get(request.bar_size.strip())
-    span = None if bar_s is None else _span(request.duration, bar_s)
+    span = None if bar_s is None else _span(request.duration, bar_s, use_rth=request.use_rth)
     end = now if request.end == "" else read_time(request.end)
     if bar_s is None or span is None or end is None or request.what.upper() not in WHAT_TO_SHOW:
         what = f"{request.duration!r} of {request.bar_size!r} {request.what!r} up to {request.end!r}"
@@ -97,7 +97,7 @@ def historical_bar(bar: Bar, bar_s: int, format_date: int, version: int) -> Hist
     )
 
 
-def _span(duration: str, bar_s: int) -> _Span | None:
+def _span(duration: str, bar_s: int, *, use_rth: bool) -> _Span | None:
     found = _DURATION.fullmatch(duration.strip().upper())
     if found is None or int(found[1]) == 0:
         return None
@@ -108,7 +108,8 @@ def _span(duration: str, bar_s: int) -> _Span | None:
     if bar_s == DAY_S:
         return _Span(days, None)
     # A bar more for each day: sessions need not begin on a multiple of the bar's length.
-    return _Span(days * (_EXTENDED_DAY_S // bar_s + 1), days)
+    longest_day_s = _REGULAR_DAY_S if use_rth else _EXTENDED_DAY_S
+    return _Span(days * (longest_day_s // bar_s + 1), days)
 
 
 def _bars(

@@ -1,0 +1,67 @@
+"""The trading system as a program: from its options to its exit code, with what a person has to be told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import structlog
+import trio
+
+from actors.run import USAGE_EXIT, Run
+from actors.run_options import Plan, RunOptions, UsageError, resolve
+from protocol.config import ConfigFaults
+
+PROGRAM = "supervisor.py"
+
+
+def supervise(options: RunOptions, *, check: bool, log_format: str, verbose: bool) -> int:
+    """Resolve the options and run the system, or only say what would run. Returns the exit code."""
+    set_up_log(log_format, verbose=verbose)
+    try:
+        plan = resolve(options)
+    except UsageError as error:
+        return complain(USAGE_EXIT, *error.lines)
+    except ConfigFaults as error:
+        return complain(USAGE_EXIT, *error.faults)
+    complain(0, *plan.warnings, *plan.signal_faults)
+    if check:
+        return show(plan)
+    run = Run(plan)
+    code = trio.run(run.run)
+    complain(code, *run.complaints)
+    return code
+
+
+def show(plan: Plan) -> int:
+    try:
+        print(*plan.describe(), "next: the same without --check", sep="\n", flush=True)
+    except BrokenPipeError:
+        # The reader (`head`, a pager) has seen enough; what is still buffered must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def set_up_log(form: str, *, verbose: bool) -> None:
+    """The log goes to stderr; what a person wants to read goes to stdout."""
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def complain(code: int, *lines: str) -> int:
+    for line in lines:
+        print(f"{PROGRAM}: {line}", file=sys.stderr)
+    return code
