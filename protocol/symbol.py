@@ -219,6 +219,8 @@ def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
         at=chores.at, cause=str(report.code), ref=report.ref, request=report.request.value,
         code=report.code, reason=report.reason, terminal=report.terminal,
     ))  # fmt: skip
+    if report.request is RequestKind.CANCEL and not order.live:
+        return  # A cancel that crossed the end of its order: nothing that a person has to know.
     chores.emit(AlarmEvent(
         at=chores.at, cause=str(report.ref), code="REFUSED", symbol=chores.plan.symbol,
         text=f"{report.ref.role} order, {report.request.value}: {report.reason} ({report.code})",

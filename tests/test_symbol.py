@@ -262,3 +262,11 @@ def test_a_bracket_leaves_as_one_command_and_single_orders_alone() -> None:
     )
     statuses = [event for event in desk.events if isinstance(event, OrderStatusEvent)]
     assert commands_for(PLAN, 7, statuses) == ()
+
+
+def test_a_cancel_that_crossed_the_last_fill_alarms_nobody_and_one_of_a_live_order_does() -> None:
+    desk = Desk.ready().entered()
+    desk.refused(ref(MAIN), RequestKind.CANCEL)
+    assert [event for event in desk.events if isinstance(event, AlarmEvent)] == []
+    desk.refused(ref(STOP), RequestKind.CANCEL)
+    assert [event.code for event in desk.events if isinstance(event, AlarmEvent)] == ["REFUSED"]
