@@ -120,10 +120,11 @@ class SymbolActor:
         if type(message) is Tick:
             self._handle_tick(message)
             return
-        if isinstance(message, PredictionSignalEvent) and not self.ready:
-            if len(self._early) < MAX_EARLY_SIGNALS:
-                self._early.append(message)
+        waits = not self.ready and len(self._early) < MAX_EARLY_SIGNALS
+        if waits and isinstance(message, PredictionSignalEvent):
+            self._early.append(message)
             return
+        # One signal too many to wait is judged like any other: refused, since the books do not agree yet.
         self._decide(message)
         if isinstance(message, SymbolSnapshot):
             self._reconciled(message)

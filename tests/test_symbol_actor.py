@@ -1,0 +1,53 @@
+"""The symbol actor before its books agree: what waits, and what does not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import trio
+import trio.testing
+
+from actors.journal import Journal
+from actors.kills import Kills
+from actors.mailbox import Lane, Mailbox
+from actors.market_clock import MarketClock
+from actors.symbol import MAX_EARLY_SIGNALS, SymbolActor
+from actors.timers import Timers
+from protocol.commands import BrokerCommand
+from protocol.events import SignalVerdictEvent, Verdict
+from protocol.symbol import SymbolMessage
+from tests.symbol_desk import PLAN, signal
+
+AT = datetime(2025, 1, 23, 15, 0, tzinfo=UTC)
+
+
+async def test_a_signal_too_many_before_the_books_agree_is_refused_and_not_forgotten(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    clock, journal = MarketClock(), Journal.memory()
+    clock.set(AT)
+    mailbox: Mailbox[SymbolMessage] = Mailbox()
+    broker: Mailbox[BrokerCommand] = Mailbox()
+    actor = SymbolActor(
+        PLAN,
+        mailbox=mailbox,
+        broker=broker,
+        journal=journal,
+        clock=clock,
+        timers=Timers(clock, lambda _symbol, _at: None),
+        set_epoch=lambda _symbol, _epoch: None,
+        probe=Kills((), clock).probe,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(actor.run, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        for number in range(MAX_EARLY_SIGNALS + 2):
+            assert mailbox.put(Lane.SIGNALS, signal("BUY", AT, f"s{number}"))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    verdicts = [event for event in journal.read() if isinstance(event, SignalVerdictEvent)]
+    assert [(event.signal_id, event.verdict, event.code) for event in verdicts] == [
+        (f"s{number}", Verdict.REFUSED, "not_reconciled")
+        for number in range(MAX_EARLY_SIGNALS, MAX_EARLY_SIGNALS + 2)
+    ]
+    journal.close()
