@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 
-import structlog
 import trio
 
+from actors.logs import set_up_log
 from actors.run import USAGE_EXIT, Run
 from actors.run_options import Plan, RunOptions, UsageError, resolve
 from protocol.config import ConfigFaults
@@ -41,24 +40,6 @@ def show(plan: Plan) -> int:
         # The reader (`head`, a pager) has seen enough; what is still buffered must go somewhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-def set_up_log(form: str, *, verbose: bool) -> None:
-    """The log goes to stderr; what a person wants to read goes to stdout."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def complain(code: int, *lines: str) -> int:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import structlog
 import trio
 from cyclopts import App, CycloptsError, Parameter
 
+from actors.logs import set_up_log
 from actors.market_folder import MarketFolderError, load_market
 from actors.simulated_tws import SimulatedTws
 from actors.simulated_tws_books import StateError
@@ -183,24 +183,6 @@ async def serve(tws: SimulatedTws, host: str, port: int) -> int:
             nursery.cancel_scope.cancel()
     log.info("stopped", market_time=tws.market_now().isoformat())
     return 0
-
-
-def set_up_log(form: str, *, verbose: bool) -> None:
-    """The log goes to stderr: stdout says only where the server listens."""
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO if verbose else logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def run(arguments: list[str] | None = None) -> int:
