@@ -109,7 +109,9 @@ class Broker:
         deliver: Callable[[Sequence[Delivery]], None],
         clock: MarketClock,
         on_sent: Callable[[OrderRef], None] | None = None,
+        wants_equity: bool = False,
     ) -> None:
+        self._wants_equity = wants_equity
         self.settings, self.symbols, self.instance = settings, tuple(symbols), instance
         self.latencies = BrokerLatencies()
         self.has_session = trio.Event()
@@ -123,7 +125,9 @@ class Broker:
 
     def _begin(self) -> None:
         """Everything that dies with an incarnation of the actor."""
-        self.session = Session(self.settings, self.symbols, self.instance)
+        self.session = Session(
+            self.settings, self.symbols, self.instance, wants_equity=self._wants_equity
+        )
         for symbol, epoch in self._epochs.items():
             self.session.set_epoch(symbol, epoch)
         self._link: Link | None = None

@@ -34,6 +34,8 @@ class Router:
         self.mailbox: Mailbox[Routed] = Mailbox()
         self._mailboxes = mailboxes
         self._on_refused = on_refused
+        self.on_tick: Callable[[Tick], None] | None = None
+        """Hears of every tick after the symbol it is for."""
 
     def deliver(self, batch: Sequence[Delivery]) -> None:
         """What one burst of the broker brought, in its order."""
@@ -66,5 +68,7 @@ class Router:
                 mailbox = self._mailboxes[symbol]
                 if type(message) is Tick:
                     mailbox.put_tick(message)
+                    if self.on_tick is not None:
+                        self.on_tick(message)
                 else:
                     mailbox.put(Lane.BROKER, message)

@@ -22,10 +22,12 @@ import trio
 from actors.broker import BrokerRefused, NoBroker
 from actors.child import TreeGaveUp
 from actors.flow_api import flow_app, serve_flow_api
+from actors.history_cache import FILE as HISTORY_FILE
+from actors.history_cache import HistoryCache
 from actors.journal import Journal, JournalDamaged, JournalFailed, JournalInUse
 from actors.market_clock import MarketClock
 from actors.run_facts import broker_books, gather_facts
-from actors.run_options import SIM_ACCOUNT, Plan, state_folder
+from actors.run_options import SIM_ACCOUNT, Plan, read_rules_again, state_folder
 from actors.signals import HttpSignalSource
 from actors.simulated_tws import SimulatedTws
 from actors.simulated_tws_books import StateError
@@ -35,7 +37,7 @@ from actors.tws_link import Link
 from actors.tws_thread import ThreadLink
 from actors.watchdog import watch
 from protocol.books import JournalBooks, fold
-from protocol.config import config_hash
+from protocol.config import ConfigFaults, config_hash
 from protocol.events import RunEvent, SignalVerdictEvent, Verdict
 from protocol.exchange.venue_settings import AccountSettings, VenueSettings
 from protocol.journal import UnreadableRow
@@ -99,6 +101,7 @@ class Run:
         """What a person has to know of a run that did not end well, or not as asked: one line each."""
         self._sources: list[HttpSignalSource] = []
         self._temporary: Path | None = None
+        self._history: HistoryCache | None = None
         self._began: datetime | None = None
         self._compared = False
         self._faults: tuple[str, ...] = ()
@@ -123,11 +126,22 @@ class Run:
 
     async def _in_folder(self, folder: Path) -> int:
         journal = Journal.open(folder)
+        if self._temporary is None:
+            self._history = HistoryCache(folder / HISTORY_FILE, self._market_name())
         try:
             self._open_simulator(folder)
             return await self._with_journal(journal)
         finally:
             journal.close()
+            if self._history is not None:
+                self._history.close()
+
+    def _market_name(self) -> str:
+        """Of which market the kept history is: bars of one must not warm up indicators in another."""
+        plan = self.plan
+        if plan.embedded:
+            return f"simulated: {plan.options.market or 'synthetic'}, seed {plan.options.seed}"
+        return f"TWS {plan.settings.broker.host}:{plan.settings.broker.port}"
 
     def _remove_temporary(self) -> None:
         if self._temporary is not None:
@@ -197,6 +211,7 @@ class Run:
             connect=connect,
             seed=self.plan.options.seed,
             kills=self.plan.kills,
+            history=self._history,
         )
 
     def _show(self, system: TradingSystem, journal: Journal) -> Terminal:
@@ -304,12 +319,29 @@ class Run:
             self.ending.ask(*reason_of(gave_up))
 
     async def _listen_to_signals(self, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
+                if number == signal.SIGHUP:
+                    self._reload_rules()
+                    continue
                 if self.ending.asked.is_set() and number == signal.SIGINT:
                     self._leave_at_once()
                 self.ending.ask(f"stopped by {signal.Signals(number).name}")
+
+    def _reload_rules(self) -> None:
+        """SIGHUP: read the configuration again and trade by its rules, all of them or none."""
+        system = self.system
+        if system is None:
+            return
+        try:
+            rules = read_rules_again(self.plan)
+        except ConfigFaults as faults:
+            # An alarm is shown at once and kept: each fault with its place.
+            system.alarm("RULES_REFUSED", "the rules stay as they are: " + "; ".join(faults.faults))
+            return
+        system.use_rules(rules)
+        structlog.get_logger().info("rules read again", rules=[rule.name for rule in rules])
 
     def _leave_at_once(self) -> None:
         """The second Ctrl-C: nothing is waited for, and nothing is left behind."""

@@ -23,6 +23,7 @@ from protocol.exchange.synthetic import SyntheticMarket
 from protocol.flow_service import FlowLimits, FlowService
 from protocol.kills import KillOrder, read_kill
 from protocol.prediction_shelf import StoredPrediction
+from protocol.rules.rule import Rule
 from protocol.settings import HttpSource, Settings
 from protocol.values import Symbol
 
@@ -166,6 +167,21 @@ def resolve(options: RunOptions) -> Plan:
         warnings=warnings,
         signal_faults=signal_faults,
     )
+
+
+def read_rules_again(plan: Plan) -> tuple[Rule, ...]:
+    """The rules of a running plan's configuration as it is on disk now. Raises `ConfigFaults`.
+
+    Everything else of it stays as it was at the start: a change of the symbols or limits needs a restart.
+    """
+    options, names = plan.options, tuple(entry.symbol for entry in plan.settings.symbols)
+    settings = load_settings(
+        options.config, options=_overrides(options), offered=names, only=options.symbols, live=options.live
+    )
+    added = sorted({entry.symbol for entry in settings.symbols} - set(names))
+    if added:
+        raise ConfigFaults((f"symbols: {', '.join(added)} cannot join a run; start it again",))
+    return settings.rules
 
 
 def _check(options: RunOptions) -> None:

@@ -4,7 +4,7 @@ Theory of operation. One task replays the market: it brings everything that is d
 sleeps until the next thing is. Each client has a task that reads. Whatever happens in either is handed out
 in one place (`_hand_out`), in this order: the record (truth file, coverage, books on disk), then the bytes,
 so that no client ever knows more than what would survive. A request is answered at the market time at which
-it arrives, after all that was due by then.
+it arrives, after all that was due by then. Faults stand between the server and the wires (`FaultPlan`).
 
 When the machine cannot keep up, market time is that of the last thing replayed: the replay lags, it skips
 nothing. It also waits for a client that is slow to read, but not for one that has stopped reading.
@@ -16,22 +16,36 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import Random
+from typing import assert_never
 
 import trio
 
 from actors.simulated_tws_books import BooksFile, SavedState
 from actors.simulated_tws_connection import Connection
+from actors.simulated_tws_door import FrontDoor, ignore
 from actors.simulated_tws_record import Record, SymbolBooks
 from protocol.exchange.contracts import NEW_YORK
+from protocol.exchange.fault_armed import FaultState
+from protocol.exchange.fault_effects import (
+    ChangeDoor,
+    CloseWire,
+    PauseWire,
+    RawBytes,
+    ShapeWire,
+    WireEffect,
+)
+from protocol.exchange.fault_plan import FaultPlan
+from protocol.exchange.faults import Fault, WithholdExecution
 from protocol.exchange.happenings import MarketTick
 from protocol.exchange.market import Market
 from protocol.exchange.replay import WARM_UP, Replay, sessions_from
 from protocol.exchange.replay_clock import TAIL, Boundary, ReplayClock
-from protocol.exchange.tws_clients import ClientKey
+from protocol.exchange.tws_clients import ClientKey, Said
+from protocol.exchange.tws_pacing import RATE_CODE, RequestPace
 from protocol.exchange.tws_server import TwsServer
 from protocol.exchange.tws_settings import TwsSettings
 from protocol.exchange.venue import Venue
@@ -46,9 +60,12 @@ LONGEST_SLEEP_LOOP_S = 1.0
 SHORTEST_SLEEP_LOOP_S = 0.0005
 """What is due within it is replayed in one turn; and the clock must move between two looks, or rounding
 could make them endless."""
+WORDY = 512
+"""Messages waiting to be handed out from which on others have their turn before the next request."""
+MAX_CONNECTIONS = 512
+"""At a time. TWS takes 32 clients; a supervisor's reconnects and a port scanner are not clients."""
 SEND_BUFFER_BYTES = 128 * 1024
 """Of a client's socket. The default holds seconds of ticks that a slow client would see late."""
-RATE_CODE = 100
 
 
 class SimulatedTws:
@@ -66,11 +83,13 @@ class SimulatedTws:
         state_dir: Path | None = None,
         start: datetime | None = None,
         settings: TwsSettings | None = None,
+        faults: Sequence[Fault] = (),
         mono: Callable[[], float] = trio.current_time,
     ) -> None:
         """`speed`: market seconds per second of trio's clock. `start`: market time to begin at, instead of
         the market's own start; books in `state_dir` go on where they were. `mono`: the machine's seconds
-        for the truth file. The seed is the market's; books of another seed are refused.
+        for the truth file. The seed is the market's and the faults'; books of another seed are refused.
+        `faults` wait from the beginning; those of saved books go on counting where they were.
 
         Raises StateError for an unusable state folder, OSError for the truth file, ValueError for a start
         beyond the market's end, a speed or a server version that there is not.
@@ -83,22 +102,30 @@ class SimulatedTws:
         self._connections: dict[ClientKey, Connection] = {}
         self._keys = itertools.count(1)
         self._drained = trio.Event()
+        self._due_sooner = trio.Event()
+        self._sleeps_to: datetime | None = None
         self._nursery: trio.Nursery | None = None
         self._behind = False
         books = None if state_dir is None else BooksFile(state_dir, _describe(market, seed))
         saved = None if books is None else books.load()
         self._open_venue(venue_settings, saved, speed=speed, start=start)
         self._record = Record(self._server.venue, truth=truth, books=books, mono=mono)
+        self._door = FrontDoor(self._serve_socket)
+        self._plan = FaultPlan(self._server, Random(f"faults {seed}"))
+        for fault in faults:
+            self._plan.inject(fault, self._market_now)
+        if saved is not None:
+            self._plan.resume(saved.faults)
 
     def _open_venue(
         self, settings: VenueSettings, saved: SavedState | None, *, speed: float, start: datetime | None
     ) -> None:
         """Open new books, or take up the saved ones and replay silently what they have already seen."""
         venue = Venue(settings) if saved is None else Venue.restore(settings, saved.venue)
-        self._server = TwsServer(self._market, venue, settings, self._settings)
+        self._server = TwsServer(self._market, venue, self._settings)
         if saved is not None:
             for quote in saved.venue.quotes:
-                self._market.add(quote.tick.symbol)
+                self._server.follow_again(quote.tick.symbol, saved.market_at)
         begin = saved.market_at if saved is not None else (start or self._market.start)
         if saved is not None and self._market.end is not None:
             # Books of a market that is over: its last moment is all that is left to replay.
@@ -136,9 +163,9 @@ class SimulatedTws:
     async def listen(self, host: str, port: int) -> int:
         """Accept clients on TCP; 0 picks a free port. Returns the port. OSError when it cannot be had."""
         listeners = await trio.open_tcp_listeners(port, host=host)
-        self._running().start_soon(trio.serve_listeners, self._serve_socket, listeners)
-        address = listeners[0].socket.getsockname()
-        return int(address[1])
+        taken = int(listeners[0].socket.getsockname()[1])
+        self._running().start_soon(self._door.accept, listeners, host, taken, self._running())
+        return taken
 
     def connect_memory(self) -> trio.abc.Stream:
         """A client's end of a connection without a socket."""
@@ -179,18 +206,48 @@ class SimulatedTws:
         """The venue's books per symbol, for the report; counts what is uncovered now up to now."""
         return self._record.symbol_books()
 
+    def inject(self, fault: Fault) -> int:
+        """A fault waits for its opportunities from now on; without any it happens now. Returns its number.
+
+        Raises ValueError when there are too many.
+        """
+        if self._clock.begun and not self._behind:
+            self._catch_up()
+        number = self._plan.inject(fault, self._market_now)
+        self._plan.advance(self._market_now)
+        self._hand_out()
+        return number
+
+    def fault_states(self) -> tuple[FaultState, ...]:
+        return self._plan.states()
+
     def withhold_execution(self, nth: int) -> None:
         """Fault: no client ever hears of the `nth` execution of the books (the first is 1)."""
-        self._server.orders.withhold_execution(nth)
-        connected = self._server.clients.ids
-        self._record.fault("withhold_execution", f"execution {nth}", self._market_now, connected)
+        self.inject(WithholdExecution(nth=nth))
 
     def break_connections(self) -> None:
         """Fault: every connection is gone at once; what was not sent yet is lost. Clients may come back."""
         connected = self._server.clients.ids
         for connection in self._connections.values():
-            connection.scope.cancel()
-        self._record.fault("break_connections", f"{len(connected)} clients", self._market_now, connected)
+            connection.drop()
+        self._record.fault("drop_connection", f"{len(connected)} clients", self._market_now, connected)
+
+    def pause(self) -> None:
+        """The market stands still until `go_on`; clients are still answered."""
+        self._catch_up()
+        self._clock.pause(trio.current_time())
+
+    def go_on(self) -> None:
+        self._clock.go_on(trio.current_time())
+
+    @property
+    def paused(self) -> bool:
+        return self._clock.paused
+
+    @property
+    def client_ids(self) -> tuple[int, ...]:
+        """Who is connected."""
+        return self._server.clients.ids
 
     # --- the market -----------------------------------------------------------------------------
 
@@ -203,6 +260,8 @@ class SimulatedTws:
                 await trio.lowlevel.checkpoint()
                 continue
             if self._market.end is not None and self._is_over():
+                self._plan.release()
+                self._hand_out()
                 self.ended.set()
                 return
             await self._sleep_until_next()
@@ -212,10 +271,16 @@ class SimulatedTws:
 
     async def _sleep_until_next(self) -> None:
         now = trio.current_time()
-        next_at = self._replay.next_at
+        next_at = _soonest(self._replay.next_at, self._due_by_itself())
         due = None if next_at is None else self._clock.loop_s_of(next_at)
         until = now + LONGEST_SLEEP_LOOP_S if due is None else min(due, now + LONGEST_SLEEP_LOOP_S)
-        await trio.sleep_until(max(until, now + SHORTEST_SLEEP_LOOP_S))
+        self._sleeps_to, self._due_sooner = next_at, trio.Event()
+        with trio.move_on_at(max(until, now + SHORTEST_SLEEP_LOOP_S)):
+            await self._due_sooner.wait()
+
+    def _due_by_itself(self) -> datetime | None:
+        """When a fault or the server has something to do, whatever the market does."""
+        return _soonest(self._plan.next_at, self._server.next_at)
 
     def _catch_up(self) -> None:
         """Replay what is due, at most one turn's worth, whole instants; hand out what came of it."""
@@ -227,13 +292,22 @@ class SimulatedTws:
                 self._behind = True
                 break
             taken += 1
+            if (fault_at := self._plan.next_at) is not None and fault_at <= at:
+                self._do_faults(at)
             self._market_now = max(self._market_now, at)
             self._bring(replay.take())
         else:
+            self._do_faults(due)
             self._market_now = max(self._market_now, due)
         replay.pass_time(self._market_now)
         self._server.advance(self._market_now)
         self._hand_out()
+
+    def _do_faults(self, until: datetime) -> None:
+        """Whatever faults are due by then, each at its own time."""
+        while (at := self._plan.next_at) is not None and at <= until:
+            self._market_now = max(self._market_now, at)
+            self._plan.advance(at)
 
     def _bring(self, what: MarketTick | Boundary | None, *, unseen: bool = False) -> None:
         match what:
@@ -261,10 +335,17 @@ class SimulatedTws:
         await self._serve(stream)
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
+        if self._door.turns_away:
+            await stream.aclose()
+            return
+        if self._door.silent:
+            await ignore(stream)
+            return
         key = next(self._keys)
         time_text = f"{self._market_now.astimezone(NEW_YORK):%Y%m%d %H:%M:%S %Z}"
         protocol = ServerConnection(self._server_version_max, time_text)
         connection = Connection(key, stream, protocol, drained=self._note_drained)
+        self._make_room()
         self._connections[key] = connection
         try:
             async with stream, trio.open_nursery() as nursery:
@@ -277,21 +358,45 @@ class SimulatedTws:
             del self._connections[key]
             self._disconnected(key)
 
+    def _make_room(self) -> None:
+        """Drop the connection that has been silent longest where there are too many: whoever opens
+        thousands and says nothing must not keep others out."""
+        staying = [one for one in self._connections.values() if not one.scope.cancel_called]
+        if len(staying) >= MAX_CONNECTIONS:
+            oldest = next((one for one in staying if not one.named), staying[0])
+            oldest.scope.cancel()
+
     async def _listen_to(self, connection: Connection) -> None:
-        budget = _RequestBudget(self._settings.max_messages_per_s)
+        pace = RequestPace(self._settings.max_messages_per_s)
         while (events := await connection.receive()) is not None:
             if self._clock.begun and not self._behind:
                 self._catch_up()
             for event in events:
-                if not self._take_event(connection, event, budget):
+                if isinstance(event, Negotiated):
+                    pace = RequestPace(self._settings.max_messages_per_s, event.options)
+                elif not isinstance(event, Refused | StartApi) and not await self._paced(connection, pace):
+                    continue
+                if not self._take_event(connection, event):
                     return
-                if isinstance(event, ReqHistoricalData):
-                    # Bars take tens of milliseconds to make, and a client asks for many symbols at once.
+                # Bars take tens of milliseconds to make, and a client may ask for many lists in one packet.
+                if isinstance(event, ReqHistoricalData) or self._server.clients.said_so_far() > WORDY:
                     self._hand_out()
                     await trio.lowlevel.checkpoint()
             self._hand_out()
 
-    def _take_event(self, connection: Connection, event: ServerEvent, budget: _RequestBudget) -> bool:
+    async def _paced(self, connection: Connection, pace: RequestPace) -> bool:
+        """Whether the next request of a client is taken, once its turn has come."""
+        paced = pace.take(trio.current_time())
+        if paced.text:
+            connection.queue(ErrorMessage(-1, RATE_CODE, paced.text), self._market_now)
+        if paced.ends:
+            connection.finish()
+        if paced.wait_s:
+            self._hand_out()
+            await trio.sleep(paced.wait_s)
+        return paced.taken
+
+    def _take_event(self, connection: Connection, event: ServerEvent) -> bool:
         """One thing that a client said; False when the connection is to end."""
         match event:
             case Negotiated():
@@ -301,17 +406,13 @@ class SimulatedTws:
                 return False
             case StartApi():
                 self._start_client(connection.key, event)
-            case _ if not budget.allows(trio.current_time()):
-                text = "Max rate of messages per second has been exceeded"
-                connection.queue(ErrorMessage(-1, RATE_CODE, text))
-                connection.finish()
             case _:
-                self._server.receive(connection.key, event, self._market_now)
+                self._plan.receive(connection.key, event, self._market_now)
         return True
 
     def _start_client(self, key: ClientKey, request: StartApi) -> None:
         before = self._server.clients.ids
-        self._server.receive(key, request, self._market_now)
+        self._plan.receive(key, request, self._market_now)
         if self._server.clients.ids == before:
             return
         self._record.client(request.client_id, self._market_now, self._server.clients.ids, came=True)
@@ -319,6 +420,7 @@ class SimulatedTws:
         self.clock_started.set()
 
     def _disconnected(self, key: ClientKey) -> None:
+        self._plan.disconnected(key)
         client_id = self._server.disconnected(key, self._market_now)
         if client_id is not None:
             self._record.client(client_id, self._market_now, self._server.clients.ids, came=False)
@@ -326,17 +428,58 @@ class SimulatedTws:
 
     def _hand_out(self) -> None:
         """Record what has happened, save it, and only then send it."""
-        noted = self._server.take_noted()
+        idle = self._plan.idle
+        noted = self._server.take_noted() if idle else self._plan.take_noted(self._market_now)
         if noted:
             self._record.happened(noted, self._market_now, self._server.clients.ids)
-        self._record.save(self._market_now, changed=bool(noted))
-        for key, message in self._server.take():
+        self._record.save(self._market_now, changed=bool(noted), faults=self._plan.states)
+        said: Sequence[tuple[ClientKey, Said]]
+        said = self._server.take_packed() if idle else self._plan.take(self._market_now)
+        for key, message in said:
             connection = self._connections.get(key)
             if connection is not None:
-                connection.queue(message)
+                connection.queue(message, self._market_now)
+        if not idle:
+            self._disturb()
         for key in self._server.take_closing():
             if key in self._connections:
                 self._connections[key].finish()
+        for key in self._server.take_dropped():
+            if key in self._connections:
+                self._connections[key].drop()
+
+        due = self._due_by_itself()
+        if due is not None and (self._sleeps_to is None or due < self._sleeps_to):
+            self._due_sooner.set()
+
+    def _disturb(self) -> None:
+        """Record the faults that have happened, and do to the wires what they say."""
+        connected = self._server.clients.ids
+        for done in self._plan.take_done():
+            self._record.fault(done.kind, done.what, self._market_now, connected)
+        for effect in self._plan.take_effects():
+            self._do_to_wire(effect)
+
+    def _do_to_wire(self, effect: WireEffect) -> None:
+        if isinstance(effect, ChangeDoor):
+            self._door.change(effect.door)
+            return
+        connection = self._connections.get(effect.key)
+        if connection is None:
+            return
+        match effect:
+            case CloseWire(flush=True):
+                connection.finish()
+            case CloseWire(reset=reset):
+                connection.drop(reset=reset)
+            case PauseWire():
+                connection.pause(effect)
+            case ShapeWire(shape=shape):
+                connection.shape(shape)
+            case RawBytes(data=data):
+                connection.queue_bytes(data)
+            case _:
+                assert_never(effect)
 
     def _running(self) -> trio.Nursery:
         if self._nursery is None:
@@ -344,20 +487,8 @@ class SimulatedTws:
         return self._nursery
 
 
-class _RequestBudget:
-    """Requests that one client may still make in this second of the machine's clock; None: any number."""
-
-    def __init__(self, per_s: int | None) -> None:
-        self._per_s = per_s
-        self._recent_loop_s: deque[float] = deque()
-
-    def allows(self, now: float) -> bool:
-        if self._per_s is None:
-            return True
-        while self._recent_loop_s and now - self._recent_loop_s[0] >= 1.0:
-            self._recent_loop_s.popleft()
-        self._recent_loop_s.append(now)
-        return len(self._recent_loop_s) <= self._per_s
+def _soonest(first: datetime | None, second: datetime | None) -> datetime | None:
+    return first or second if first is None or second is None else min(first, second)
 
 
 def _describe(market: Market, seed: int) -> str:

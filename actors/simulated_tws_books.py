@@ -21,6 +21,7 @@ from cattrs import BaseValidationError
 from cattrs.preconf.orjson import make_converter
 
 from protocol.exchange.book import OrderRecord
+from protocol.exchange.fault_armed import FaultState
 from protocol.exchange.happenings import CommissionCharged, VenueExecution
 from protocol.exchange.snapshot import VenueSnapshot, snapshot_from_json, snapshot_to_json
 
@@ -54,6 +55,7 @@ class SavedState:
     venue: VenueSnapshot
     venue_at: datetime
     market_at: datetime
+    faults: tuple[FaultState, ...] = ()
 
 
 class BooksFile:
@@ -88,6 +90,8 @@ class BooksFile:
     def load(self) -> SavedState | None:
         """What was saved last; None when the folder is new."""
         try:
+            counted = self._meta("faults")
+            faults = () if counted is None else _converter.loads(counted, tuple[FaultState, ...])
             core, venue_at, market_at = self._meta("venue"), self._meta("venue_at"), self._meta("market_at")
             if core is None or venue_at is None or market_at is None:
                 return None
@@ -101,14 +105,22 @@ class BooksFile:
             raise StateError(f"{self._path}: is damaged ({error}){_advice(error)}") from error
         self._orders = {record.view.perm_id: record for record in venue.orders}
         self._executions, self._charges = len(venue.executions), len(venue.charges)
-        return SavedState(venue, _moment(venue_at), _moment(market_at))
+        return SavedState(venue, _moment(venue_at), _moment(market_at), faults)
 
-    def save(self, venue: VenueSnapshot, at: datetime) -> None:
-        """The venue as it is at `at`; when this returns it survives the death of the process."""
+    def save(self, venue: VenueSnapshot, at: datetime, faults: tuple[FaultState, ...] | None = None) -> None:
+        """The venue as it is at `at`; when this returns it survives the death of the process.
+
+        `faults`: how far they have counted; None leaves what was saved last.
+        """
         core = snapshot_to_json(attrs.evolve(venue, orders=(), executions=(), charges=()))
         changed = [record for record in venue.orders if self._orders.get(record.view.perm_id) is not record]
+        new = sum(record.view.perm_id not in self._orders for record in changed)
+        gone: list[int] = []
+        if len(self._orders) + new > len(venue.orders):
+            gone = sorted(self._orders.keys() - {record.view.perm_id for record in venue.orders})
         stamp = at.isoformat().encode()
         self._db.execute("BEGIN")
+        self._db.executemany("DELETE FROM orders WHERE perm_id = ?", [(perm_id,) for perm_id in gone])
         self._db.executemany(
             "INSERT OR REPLACE INTO orders VALUES (?, ?)",
             [(record.view.perm_id, _converter.dumps(record)) for record in changed],
@@ -117,8 +129,12 @@ class BooksFile:
         self._append("charges", self._charges, venue.charges[self._charges :])
         for key, value in (("venue", core), ("venue_at", stamp), ("market_at", stamp)):
             self._set(key, value)
+        if faults is not None:
+            self._set("faults", _converter.dumps(faults))
         self._db.execute("COMMIT")
         self._orders.update((record.view.perm_id, record) for record in changed)
+        for perm_id in gone:
+            del self._orders[perm_id]
         self._executions, self._charges = len(venue.executions), len(venue.charges)
 
     def save_time(self, at: datetime) -> None:

@@ -14,6 +14,7 @@ import trio
 from actors.simulated_tws_books import BooksFile
 from protocol.exchange.account import VenuePosition
 from protocol.exchange.coverage import Coverage
+from protocol.exchange.fault_armed import FaultState
 from protocol.exchange.truth import Moment, client_line, end_line, fault_line, happening_line
 from protocol.exchange.tws_order_desk import Noted
 from protocol.exchange.venue import Venue
@@ -65,13 +66,15 @@ class Record:
     def fault(self, name: str, what: str, at: datetime, connected: tuple[int, ...]) -> None:
         self._write(fault_line(Moment(at, self._mono(), connected), name, what))
 
-    def save(self, at: datetime, *, changed: bool) -> None:
+    def save(
+        self, at: datetime, *, changed: bool, faults: Callable[[], tuple[FaultState, ...]] = tuple
+    ) -> None:
         """Books to disk when something has `changed`, market time now and then."""
         if self._books is None:
             return
         now = trio.current_time()
         if changed or now - self._all_saved_loop_s >= SAVE_ALL_EVERY_LOOP_S:
-            self._books.save(self._venue.snapshot(), at)
+            self._books.save(self._venue.snapshot(), at, faults())
             self._all_saved_loop_s = self._time_saved_loop_s = now
         elif now - self._time_saved_loop_s >= SAVE_TIME_EVERY_LOOP_S:
             self._books.save_time(at)

@@ -8,28 +8,32 @@ meanwhile; signals are not looked at before the books agree.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
+import attrs
 import trio
 
 from actors.mailbox import Lane, Mailbox
 from actors.market_clock import MarketClock
 from actors.timers import Timers
-from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, Wake
-from protocol.events import BaseEvent, PredictionSignalEvent
+from protocol.chores import Watch
+from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, UseRules, Wake
+from protocol.events import BaseEvent, PeerAskedEvent, PredictionSignalEvent
 from protocol.market_view import MarketView
-from protocol.reports import SymbolSnapshot
-from protocol.symbol import SymbolMessage, commands_for, decide
+from protocol.reports import HistoryLoaded, LinkState, SymbolSnapshot
+from protocol.rules.rule import Rule
+from protocol.rules.used import indicators_used
+from protocol.rules.watching import turned
+from protocol.symbol import SymbolMessage, commands_for, decide, peer_requests
 from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, evolve
 from protocol.values import Symbol, Tick
+from protocol.warm_up import BarStore, WarmUp
 
 REPLAY_CHUNK: Final = 100
 """Events between two checkpoints of a replay, so that one symbol's recovery stalls no other."""
-WARM_UP_PERIODS: Final = 7
-"""Bars asked for the warm-up, in periods of the indicator: Wilder's average forgets slowly."""
 MAX_EARLY_SIGNALS: Final = 256
 
 
@@ -58,11 +62,15 @@ class SymbolActor:
         clock: MarketClock,
         timers: Timers,
         set_epoch: Callable[[Symbol, int], None],
+        ask_peer: Callable[[PeerAskedEvent], None],
         probe: Callable[[SymbolActor, tuple[BaseEvent, ...]], None],
+        history: BarStore | None = None,
     ) -> None:
         self.plan, self.mailbox = plan, mailbox
         self.state = SymbolState.begin(plan.symbol)
-        self.view = MarketView(plan.atr)
+        self.view = MarketView(plan.atr, plan.indicators)
+        self._store = history
+        self._warm_up = WarmUp(plan.symbol, plan.atr, plan.indicators, history)
         self.ready = False
         """Recovered and reconciled with the broker's books, in this incarnation."""
         self.snapshots = 0
@@ -70,10 +78,12 @@ class SymbolActor:
         self.broker_position = self.broker_orders = 0
         self._broker, self._journal, self._clock = broker, journal, clock
         self._timers, self._set_epoch, self._probe = timers, set_epoch, probe
+        self._ask_peer = ask_peer
         self._epoch = 0
         self._early: deque[PredictionSignalEvent] = deque()
         self._history_of = -1
         self._wake_at: datetime | None = None
+        self._watch: Watch | None = None
 
     @property
     def symbol(self) -> Symbol:
@@ -93,10 +103,11 @@ class SymbolActor:
     async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover, reconcile, then handle mail for ever."""
         self._epoch, self.ready, self._history_of, self._wake_at = epoch, False, -1, None
+        self._watch = None
         self._set_epoch(self.symbol, epoch)
         self.state = await self._replayed()
         link, generation = self.view.link, self.view.generation
-        self.view = MarketView(self.plan.atr)
+        self.view = MarketView(self.plan.atr, self.plan.indicators)
         # Nobody repeats the state of the link for a restart; what changed meanwhile is in the mailbox.
         self.view.link_changed(link, generation)
         task_status.started()
@@ -120,10 +131,15 @@ class SymbolActor:
         if type(message) is Tick:
             self._handle_tick(message)
             return
+        if isinstance(message, HistoryLoaded):
+            self._hear_history(message)
+            return
         waits = not self.ready and len(self._early) < MAX_EARLY_SIGNALS
         if waits and isinstance(message, PredictionSignalEvent):
             self._early.append(message)
             return
+        if isinstance(message, UseRules):
+            self._use(message.rules)
         # One signal too many to wait is judged like any other: refused, since the books do not agree yet.
         self._decide(message)
         if isinstance(message, SymbolSnapshot):
@@ -131,12 +147,23 @@ class SymbolActor:
 
     def _handle_tick(self, tick: Tick) -> None:
         """Nearly all mail is ticks, and nearly all ticks change nothing but the view."""
+        if self.view.bars.torn:
+            self._mend_bars()
         state, wake_at = self.state, self._wake_at
         if state.pending is not None or (wake_at is not None and tick.at >= wake_at):
             self._decide(tick)
-        else:
-            self.view.tick(tick)
-            self._probe(self, ())
+            return
+        view, watch = self.view, self._watch
+        view.tick(tick)
+        if watch is not None:
+            mark = view.mark(watch.side)
+            if mark is not None and (mark - watch.price) * watch.side.sign >= 0:
+                self._decide(Wake(tick.at))
+                return
+        if self.plan.follows_rules and turned(self.state, view, self.plan, tick):
+            self._decide(Wake(tick.at))
+            return
+        self._probe(self, ())
 
     def _decide(self, message: SymbolMessage) -> None:
         decision = decide(self.state, self.view, self.plan, message, self._clock.now())
@@ -147,8 +174,11 @@ class SymbolActor:
         if decision.wake_at != self._wake_at:
             self._wake_at = decision.wake_at
             self._timers.set(self.symbol, decision.wake_at)
+        self._watch = decision.watch
         for command in commands_for(self.plan, self._epoch, decision.events):
             self._broker.put(Lane.BROKER, command)
+        for asked in peer_requests(decision.events):
+            self._ask_peer(asked)
         self._probe(self, decision.events)
 
     def _reconciled(self, snapshot: SymbolSnapshot) -> None:
@@ -157,9 +187,7 @@ class SymbolActor:
         self.broker_position, self.broker_orders = snapshot.position, len(snapshot.orders)
         if snapshot.tradable and self._history_of != snapshot.generation:
             self._history_of = snapshot.generation
-            atr = self.plan.atr
-            count = atr.period * WARM_UP_PERIODS
-            self._broker.put(Lane.BROKER, AskHistory(self.symbol, self._epoch, atr.bar_s, count))
+            self._ask_history()
         if not self.ready:
             self.ready = True
             self._probe(self, ())
@@ -167,6 +195,31 @@ class SymbolActor:
             self._decide(self._early[0])
             # Only now: one that it dies on is looked at again by the next incarnation.
             self._early.popleft()
+
+    def _use(self, rules: tuple[Rule, ...]) -> None:
+        """Other rules from now on; what they ask of the market beyond the old ones is warmed up."""
+        self.plan = attrs.evolve(self.plan, rules=rules, indicators=indicators_used(rules))
+        sizes = self.view.bars.follow(self.plan.indicators)
+        self._warm_up = WarmUp(self.symbol, self.plan.atr, self.plan.indicators, self._store)
+        if sizes and self.ready:
+            self._ask_history(sizes)
+
+    def _ask_history(self, sizes: Iterable[int] | None = None) -> None:
+        for ask in self._warm_up.asks(self._epoch, self._clock.now(), sizes):
+            self._broker.put(Lane.BROKER, ask)
+
+    def _hear_history(self, answer: HistoryLoaded) -> None:
+        heard = self._warm_up.hear(answer, self._epoch)
+        if isinstance(heard, AskHistory):
+            self._broker.put(Lane.BROKER, heard)
+        else:
+            self._decide(heard)
+
+    def _mend_bars(self) -> None:
+        """Ask how the bars were of which only a part was heard: those in the making when a link came up."""
+        torn, self.view.bars.torn = tuple(self.view.bars.torn), []
+        if self.view.link is LinkState.UP and self.ready:
+            self._ask_history(torn)
 
     def wake(self) -> None:
         """The time that was asked for has come."""

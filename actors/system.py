@@ -3,7 +3,7 @@
 root  rest_for_one
 ├─ journal
 ├─ trading  one_for_one
-│   ├─ broker   router   timers
+│   ├─ broker   router   timers   portfolio
 │   └─ symbols  one_for_one, each quarantined on its own when exhausted
 └─ edge  one_for_one: signal sources, terminal; never a reason to stop trading
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 import attrs
 import trio
@@ -23,25 +24,39 @@ from actors.journal import Journal, keep
 from actors.kills import Kills
 from actors.mailbox import Mailbox, Poison
 from actors.market_clock import MarketClock
+from actors.portfolio import Portfolio, same_day
 from actors.router import Router
+from actors.subscriptions import Subscriptions
 from actors.supervisor import Supervisor
 from actors.symbol import SymbolActor, stream_of
 from actors.timers import Timers
 from actors.tws_link import Link
-from protocol.commands import BrokerCommand, Stop, Wake
-from protocol.events import PredictionSignalEvent, SignalVerdictEvent, SystemEvent, Verdict
+from protocol.commands import BrokerCommand, EndHedge, Flatten, HedgeTrade, Stop, UseRules, Wake
+from protocol.events import (
+    AlarmEvent,
+    PeerAskedEvent,
+    PredictionSignalEvent,
+    RunEvent,
+    SignalVerdictEvent,
+    SystemEvent,
+    Verdict,
+)
 from protocol.kills import KillOrder
+from protocol.portfolio import Holding, portfolio_rules
+from protocol.rules.rule import Rule
+from protocol.rules.used import indicators_used
 from protocol.session_latency import Latencies
-from protocol.settings import Settings
+from protocol.settings import Settings, wants_equity
 from protocol.supervision import ExitKind
 from protocol.supervision_plan import OnExhausted, Strategy
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan, rules_of
-from protocol.values import MAIN, OrderRef, Symbol
+from protocol.values import MAIN, OrderRef, Side, Symbol
+from protocol.warm_up import BarStore
 
 SYSTEM_STREAM = "system"
 SYMBOL_PREFIX = "symbol:"
-BROKER, ROUTER, TIMERS = "broker", "router", "timers"
+BROKER, ROUTER, TIMERS, PORTFOLIO = "broker", "router", "timers", "portfolio"
 """Names of actors: of those that all symbols share, and how a symbol's own begins."""
 
 
@@ -69,7 +84,9 @@ class TradingSystem:
         connect: Callable[[], Awaitable[Link]],
         seed: int = 0,
         kills: Sequence[KillOrder] = (),
+        history: BarStore | None = None,
     ) -> None:
+        """`history` keeps the bars that warm up indicators from one run to the next."""
         self.settings, self.journal, self.clock = settings, journal, clock
         self.kills = Kills(kills, clock)
         self.signal_to_wire = Latencies()
@@ -77,6 +94,7 @@ class TradingSystem:
         """Filled by whoever runs the system, before it runs."""
         self._rng = random.Random(seed)
         self._signal_seen: dict[Symbol, float] = {}
+        self._history = history
         self.broker_mailbox: Mailbox[BrokerCommand] = Mailbox()
         names = tuple(entry.symbol for entry in settings.symbols)
         self.mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]] = {
@@ -94,12 +112,22 @@ class TradingSystem:
             deliver=self.router.deliver,
             clock=clock,
             on_sent=self._note_sent,
+            wants_equity=wants_equity(settings),
         )
         self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
+        self.portfolio = Portfolio(
+            portfolio_rules(settings.rules), settings.schedule, journal=journal, clock=clock,
+            holdings=self._holdings, ask=self.ask_peer,
+        )  # fmt: skip
         self.symbol_tree = self._supervise_symbols()
         """The supervisor of the symbols, whose ids begin with `symbol:`; `trading` is the one above it."""
         self.trading = self._supervise_trading()
         self.root: Supervisor | None = None
+        self._handlers = self._supervisor(SupervisorSpec(name="handlers", intensity=None))
+        self.subscriptions = Subscriptions(journal.append, self._handlers)
+        """Where users' own handlers hear of events."""
+        journal.follow(self.subscriptions.follow)
+        self.router.on_tick = self.subscriptions.take_tick
 
     def _plans(self, instance: str) -> tuple[SymbolPlan, ...]:
         settings = self.settings
@@ -114,6 +142,7 @@ class TradingSystem:
                 limits=settings.risk,
                 atr=settings.atr,
                 latency_s=latency_s,
+                indicators=indicators_used(rules_of(entry.symbol, settings.rules)),
             )
             for entry in settings.symbols
         )
@@ -127,7 +156,9 @@ class TradingSystem:
             clock=self.clock,
             timers=self.timers,
             set_epoch=self.broker.set_epoch,
+            ask_peer=self.ask_peer,
             probe=self.kills.probe,
+            history=self._history,
         )
 
     # --- the tree -----------------------------------------------------------------------------------
@@ -162,6 +193,7 @@ class TradingSystem:
                 ChildSpec(id=ROUTER, start=self.router.run),
                 ChildSpec(id=TIMERS, start=self.timers.run),
                 self.symbol_tree.as_child(),
+                ChildSpec(id=PORTFOLIO, start=self.portfolio.run),
             ),
         )
         supervisor = self._supervisor(spec)
@@ -184,7 +216,8 @@ class TradingSystem:
         return supervisor
 
     def _supervise_edge(self) -> Supervisor:
-        children = tuple(ChildSpec(id=edge.id, start=edge.start) for edge in self.edges)
+        edges = tuple(ChildSpec(id=edge.id, start=edge.start) for edge in self.edges)
+        children = (*edges, self._handlers.as_child())
         return self._supervisor(
             SupervisorSpec(
                 name="edge",
@@ -203,6 +236,10 @@ class TradingSystem:
             next_epoch=self.journal.next_epoch,
             rng=self._rng,
         )
+
+    def alarm(self, code: str, text: str) -> None:
+        """Something a person should know."""
+        self._record(AlarmEvent(at=self.clock.now(), code=code, text=text))
 
     def _record(self, event: SystemEvent) -> None:
         self.journal.append(SYSTEM_STREAM, [event])
@@ -259,6 +296,52 @@ class TradingSystem:
                 )
             ],
         )
+
+    def use_rules(self, rules: tuple[Rule, ...]) -> None:
+        """Trade by these rules from now on, all of them or, with a ValueError, none. Live trades go on."""
+        names = [rule.name for rule in rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two rules are called {', '.join(twice)}")
+        now = self.clock.now()
+        for symbol in self.symbols:
+            self.router.command(symbol, UseRules(now, rules_of(symbol, rules)))
+        self.portfolio.use(portfolio_rules(rules))
+        self.settings = attrs.evolve(self.settings, rules=rules)
+        self._record(RunEvent(at=now, what="rules", detail=", ".join(names)))
+
+    def _holdings(self, at: datetime) -> tuple[tuple[Holding, ...], Decimal | None]:
+        """What the symbols hold now, for the portfolio."""
+        found, equity, zone = [], None, self.settings.schedule.zone
+        for symbol, actor in self.symbols.items():
+            position, trade = actor.state.position, actor.state.trade
+            side = Side.BUY if position.quantity > 0 else Side.SELL
+            made = [gain for ended, gain in actor.state.results if same_day(ended, at, zone)]
+            if trade is not None:
+                made.append(position.realized_pnl - trade.realized_before)
+            found.append(Holding(
+                symbol, position.quantity, position.average_price, actor.view.mark(side),
+                sum(made, Decimal(0)),
+            ))  # fmt: skip
+            equity = equity if actor.view.equity is None else actor.view.equity
+        return tuple(found), equity
+
+    def ask_peer(self, asked: PeerAskedEvent) -> None:
+        """One symbol asks another, or all of them; each decides about its own position."""
+        now = self.clock.now()
+        if asked.what == "flatten":
+            for symbol in self.symbols:
+                self.router.command(symbol, Flatten(now, asked.reason))
+            return
+        peer = Symbol(asked.peer)
+        if peer not in self.symbols:
+            self._record(AlarmEvent(
+                at=now, code="NO_PEER", symbol=asked.symbol, text=f"{asked.what}: {peer} is not traded here"
+            ))  # fmt: skip
+        elif asked.what == "hedge":
+            self.router.command(peer, HedgeTrade(now, asked.symbol, asked.trade, asked.dollars, asked.reason))
+        else:
+            self.router.command(peer, EndHedge(now, asked.symbol, asked.trade))
 
     def _wake(self, symbol: Symbol, at: datetime) -> None:
         self.router.command(symbol, Wake(at))

@@ -30,7 +30,7 @@ from protocol.events import (
 )
 from protocol.position import Position
 from protocol.reports import RequestKind
-from protocol.values import STOP, OrderRef, OrderStatus, Side, Symbol
+from protocol.values import OrderRef, OrderSpec, OrderStatus, Purpose, Side, Symbol
 
 
 @attrs.frozen
@@ -241,10 +241,10 @@ class _Account:
     ) -> None:
         match event:
             case NewOrderEvent(ref=ref, order=order):
-                self._ask(ref, order.quantity, order.stop_price)
+                self._ask(ref, order)
             case ModifyOrderEvent(ref=ref, order=order):
                 self._modified += 1
-                self._ask(ref, order.quantity, order.stop_price)
+                self._ask(ref, order)
             case OrderSentEvent(ref=ref):
                 self._sent.add(ref)
             case OrderStatusEvent(ref=ref, status=status):
@@ -254,10 +254,10 @@ class _Account:
                 if terminal and request == RequestKind.PLACE.value:
                     self._end(ref, OrderStatus.REJECTED)
 
-    def _ask(self, ref: OrderRef, quantity: int, stop_price: Decimal | None) -> None:
-        self._quantity[ref] = quantity
-        if ref.role == STOP:
-            self._stops[ref] = stop_price
+    def _ask(self, ref: OrderRef, order: OrderSpec) -> None:
+        self._quantity[ref] = order.quantity
+        if order.purpose is Purpose.STOP:
+            self._stops[ref] = order.stop_price
 
     def _end(self, ref: OrderRef, status: OrderStatus) -> None:
         """A filled order stays filled: a cancel that came too late is reported, but changes nothing."""

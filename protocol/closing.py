@@ -18,14 +18,15 @@ from protocol.events import (
     CancelEvent,
     ModifyOrderEvent,
     NewOrderEvent,
+    PeerAskedEvent,
     PositionCloseEvent,
     PositionUpdateEvent,
 )
-from protocol.linked_orders import ENTRY_ROLES, EXIT_ROLES, LinkedOrders
-from protocol.order import TERMINAL, Order
-from protocol.protection import OCA_REDUCE
+from protocol.linked_orders import LinkedOrders
+from protocol.order import TERMINAL, WORKING, Order
+from protocol.protection import EXITED, OCA_REDUCE, group_of, shrinking
 from protocol.schedule import DayPhase, day_of
-from protocol.values import CLOSE, MAIN, STOP, TARGET, OrderSpec, OrderStatus, OrderType, Side, TimeInForce
+from protocol.values import CLOSE, MAIN, OrderSpec, OrderStatus, OrderType, Purpose, Side, TimeInForce
 
 ASK_AGAIN = timedelta(seconds=5.0)
 """A closing price that has not filled after this long is moved further through the market."""
@@ -65,14 +66,28 @@ def start_closing(chores: Chores, reason: str) -> None:
         ))  # fmt: skip
 
 
+def exit_in_time(chores: Chores) -> None:
+    """Close a trade that was opened for a limited time."""
+    trade = chores.state.trade
+    if trade is None or trade.closing is not None:
+        return
+    plan, until = trade.plan, trade.plan.close_at
+    if plan.close_after_s is not None:
+        after = trade.opened_at + timedelta(seconds=plan.close_after_s)
+        until = after if until is None else min(after, until)
+    if until is not None and chores.due(until):
+        start_closing(chores, "its time is over")
+
+
 def limit_entry_age(chores: Chores) -> None:
     """An entry that has not filled soon is cancelled: a dead program must not leave one working."""
     trade = chores.state.trade
     if trade is None:
         return
-    for order in trade.live(ENTRY_ROLES):
-        age = timedelta(seconds=chores.plan.limits.max_entry_age_s) + chores.plan.latency
-        if order.role == MAIN and chores.due(trade.opened_at + age):
+    age_s = trade.plan.entry_age_s
+    age = timedelta(seconds=chores.plan.limits.max_entry_age_s if age_s is None else age_s)
+    for order in trade.live_entries:
+        if order.role == MAIN and chores.due(trade.opened_at + age + chores.plan.latency):
             _cancel(chores, order, "the entry did not fill in time")
 
 
@@ -81,21 +96,32 @@ def keep_closing(chores: Chores) -> None:
     trade = chores.state.trade
     if trade is None or trade.closing is None:
         return
-    for order in trade.live(ENTRY_ROLES):
+    for order in trade.live_entries:
         _cancel(chores, order, trade.closing.reason)
     quantity = chores.state.position.quantity
     if quantity == 0:
         return
-    target = trade.latest(TARGET)
-    leaving = Side.SELL if quantity > 0 else Side.BUY
+    if quantity * trade.side.sign < 0:
+        # More was closed than there was: what is on the wrong side has no tranche to belong to.
+        _close_part(chores, trade, 0, Side.SELL if quantity > 0 else Side.BUY, abs(quantity))
+        return
+    for index, shares in enumerate(trade.shares(abs(quantity))):
+        if shares:
+            # Each close takes the next number of its role, so the ones before it have to be seen.
+            _close_part(chores, chores.state.trade or trade, index, trade.side.opposite, shares)
+
+
+def _close_part(chores: Chores, trade: LinkedOrders, index: int, leaving: Side, quantity: int) -> None:
+    assert trade.closing is not None
+    target = trade.exit(Purpose.TARGET, index)
     if (
         target is not None and target.changeable and target.spec.side is leaving
         and target.status is not OrderStatus.CREATED
         and not target.refusals
     ):  # fmt: skip
-        _close_by_target(chores, trade, target, abs(quantity))
+        _close_by_target(chores, trade, target, quantity)
     elif target is None or target.status is not OrderStatus.CREATED or target.status in TERMINAL:
-        _close_by_market(chores, trade, leaving, abs(quantity))
+        _close_by_market(chores, trade, index, leaving, quantity, trade.closing.reason)
     else:
         # The bracket is still on its way to the broker; its acknowledgement comes within moments.
         chores.look_again(chores.at + GRACE)
@@ -104,24 +130,24 @@ def keep_closing(chores: Chores) -> None:
 def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantity: int) -> None:
     closing, view, grid = trade.closing, chores.view, chores.view.grid
     assert closing is not None
-    if trade.leaving(besides=target.ref):
+    if trade.leaving(target.spec.index, besides=target.ref):
         chores.look_again(chores.at + ASK_AGAIN)
         return
-    wanted = target.filled + quantity
+    wanted, attempts = target.filled + quantity, target.closing_attempts
     price = view.far_side(target.spec.side) or view.last
     if price is None or grid is None:
-        _close_by_market(chores, trade, target.spec.side, quantity)
+        _close_by_market(chores, trade, target.spec.index, target.spec.side, quantity, closing.reason)
         return
     asked_at = target.asked_at or closing.since
-    late = closing.attempts > 0 and chores.at >= asked_at + ASK_AGAIN + chores.plan.latency
-    if closing.attempts and wanted == target.spec.quantity and not late:
+    late = attempts > 0 and chores.at >= asked_at + ASK_AGAIN + chores.plan.latency
+    if attempts and wanted == target.spec.quantity and not late:
         chores.look_again(asked_at + ASK_AGAIN + chores.plan.latency)
         return
-    if closing.attempts >= MAX_ATTEMPTS and wanted == target.spec.quantity:
-        _close_by_market(chores, trade, target.spec.side, quantity)
+    if attempts >= MAX_ATTEMPTS and wanted == target.spec.quantity:
+        _close_by_market(chores, trade, target.spec.index, target.spec.side, quantity, closing.reason)
         return
     collar = Decimal(repr(chores.plan.limits.price_collar))
-    reach = min(REACH * (closing.attempts + 1), collar)
+    reach = min(REACH * (attempts + 1), collar)
     through = Decimal(repr(price)) * (1 + target.spec.side.sign * reach)
     limit = grid.ceil(through) if target.spec.side is Side.BUY else grid.floor(through)
     spec = attrs.evolve(target.spec, quantity=wanted, limit_price=limit)
@@ -129,16 +155,43 @@ def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantit
     chores.look_again(chores.at + ASK_AGAIN + chores.plan.latency)
 
 
-def _close_by_market(chores: Chores, trade: LinkedOrders, side: Side, quantity: int) -> None:
+def close_parts(chores: Chores) -> None:
+    """Shares that are closed apart from the rest, once they have a stop of their own, which goes with them.
+
+    A close of a part inside the group of all exits would cancel the stop of the rest when it has filled.
+    """
+    trade = chores.state.trade
+    if trade is None or trade.closing is not None or trade.entering:
+        return
+    position = chores.state.position.quantity * trade.side.sign
+    if position <= 0 or not any(tranche.closing for tranche in trade.tranches):
+        return
+    for index, shares in enumerate(trade.shares(position)):
+        stop = trade.exit(Purpose.STOP, index)
+        if not trade.tranches[index].closing or not shares or stop is None or stop.status not in WORKING:
+            continue
+        if not shrinking(trade, position):
+            _close_by_market(chores, trade, index, trade.side.opposite, shares, trade.tranches[index].closing)
+
+
+def _close_by_market(
+    chores: Chores, trade: LinkedOrders, index: int, side: Side, quantity: int, reason: str
+) -> None:
     """A market order inside the exits' group; where the group is refused, one after the exits are dead."""
-    closes = tuple(trade.of_role(CLOSE))
-    if any(order.live for order in closes) or trade.leaving():
+    closes = tuple(
+        order for order in trade.orders if order.purpose is Purpose.CLOSE and order.spec.index == index
+    )
+    if any(order.live for order in closes) or trade.leaving(index):
         # What has executed already must not be sold a second time.
         chores.look_again(chores.at + ASK_AGAIN)
         return
     refused = sum(1 for order in closes if order.status is OrderStatus.REJECTED)
-    exits = tuple(order for order in trade.live(EXIT_ROLES) if order.role != CLOSE)
-    group, group_type = chores.plan.oca_group(trade.trade), OCA_REDUCE
+    exits = tuple(
+        order
+        for order in trade.live_exits
+        if order.purpose is not Purpose.CLOSE and order.spec.index == index
+    )
+    group, group_type = group_of(chores, trade, index), OCA_REDUCE
     against = any(order.spec.side is not side for order in exits)
     if refused or against:
         if exits:
@@ -151,12 +204,19 @@ def _close_by_market(chores: Chores, trade: LinkedOrders, side: Side, quantity: 
     pause = min(GRACE * max(refused, 1), LONGEST_PAUSE)
     if last is not None and last.asked_at is not None and not chores.due(last.asked_at + pause):
         return
+    spec = close_spec(chores, trade, index, side, quantity, group, group_type)
+    chores.emit(NewOrderEvent(at=chores.at, cause=reason, ref=spec.ref, order=spec))
+
+
+def close_spec(
+    chores: Chores, trade: LinkedOrders, index: int, side: Side, quantity: int, group: str, group_type: int
+) -> OrderSpec:
+    """A market order that takes `quantity` off a tranche, whose group shrinks with it."""
     ref = chores.plan.ref(trade.trade, CLOSE, trade.next_revision(CLOSE))
-    spec = OrderSpec(
-        ref, side, quantity, OrderType.MARKET, TimeInForce.DAY, oca_group=group, oca_type=group_type
-    )
-    assert trade.closing is not None
-    chores.emit(NewOrderEvent(at=chores.at, cause=trade.closing.reason, ref=ref, order=spec))
+    return OrderSpec(
+        ref, side, quantity, OrderType.MARKET, TimeInForce.DAY, oca_group=group, oca_type=group_type,
+        index=index,
+    )  # fmt: skip
 
 
 def clear_up(chores: Chores) -> None:
@@ -170,7 +230,7 @@ def clear_up(chores: Chores) -> None:
         return
     if position != 0:
         return
-    entries = trade.live(ENTRY_ROLES)
+    entries = trade.live_entries
     if entries and trade.flat_since is None:
         return
     if entries:
@@ -185,9 +245,9 @@ def clear_up(chores: Chores) -> None:
 
 
 def _cancel_exits(chores: Chores, trade: LinkedOrders) -> None:
-    for order in trade.live(EXIT_ROLES):
+    for order in trade.live_exits:
         since = trade.flat_since or order.asked_at or trade.opened_at
-        by_broker = trade.flat_since is None or trade.concluded_by in EXIT_ROLES
+        by_broker = trade.flat_since is None or trade.concluded_by in EXITED
         if not by_broker or chores.due(since + GRACE + chores.plan.latency):
             _cancel(chores, order, "the trade is over")
 
@@ -204,13 +264,24 @@ def _cancel(chores: Chores, order: Order, why: str) -> None:
     chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
 
 
+def _end_hedges(chores: Chores, trade: LinkedOrders, reason: str) -> None:
+    for peer in trade.hedges:
+        chores.emit(PeerAskedEvent(
+            at=chores.at, cause=reason, symbol=chores.plan.symbol, what="unhedge", peer=peer,
+            trade=trade.trade, reason=reason,
+        ))  # fmt: skip
+
+
 def _conclude(chores: Chores, trade: LinkedOrders) -> None:
     filled = any(order.filled for order in trade.orders)
-    by = {STOP: "stop", TARGET: "target"}.get(trade.concluded_by, trade.concluded_by or "closed")
-    reason = trade.closing.reason if trade.closing is not None else by
+    reason = trade.closing.reason if trade.closing is not None else trade.concluded_by or "closed"
     if not filled:
         reason = f"not entered: {reason}" if trade.closing is not None else "not entered"
+    _end_hedges(chores, trade, reason)
+    best, worst = chores.view.excursion(trade.side, trade.average)
     chores.emit(PositionCloseEvent(
         at=chores.at, cause=reason, symbol=chores.plan.symbol, trade=trade.trade, reason=reason,
         realized_pnl=chores.state.position.realized_pnl - trade.realized_before,
+        commission=chores.state.position.commission - trade.commission_before,
+        best_pnl=best if filled else None, worst_pnl=worst if filled else None,
     ))  # fmt: skip

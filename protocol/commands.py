@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeAlias
 
 import attrs
 
+from protocol.rules.rule import Rule
 from protocol.values import OrderRef, OrderSpec, Symbol
 
 
@@ -82,4 +84,32 @@ class Stop:
     at: datetime
 
 
-SymbolCommand: TypeAlias = Wake | Flatten | Stop
+@attrs.frozen
+class HedgeTrade:
+    """Another symbol asks this one to hold `dollars` (signed) against its trade, with a stop of its own."""
+
+    at: datetime
+    trade_of: Symbol
+    trade: int
+    dollars: Decimal
+    reason: str
+
+
+@attrs.frozen
+class EndHedge:
+    """The trade that was hedged is over."""
+
+    at: datetime
+    trade_of: Symbol
+    trade: int
+
+
+@attrs.frozen
+class UseRules:
+    """From now on these are the symbol's rules, the most important first. The trade that lives goes on."""
+
+    at: datetime
+    rules: tuple[Rule, ...]
+
+
+SymbolCommand: TypeAlias = Wake | Flatten | Stop | HedgeTrade | EndHedge | UseRules

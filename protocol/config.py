@@ -19,9 +19,11 @@ import attrs
 import orjson
 
 from protocol.config_reading import EnvironmentText, Table, as_table, is_table, suggest
-from protocol.config_rules import DEFAULT_RULES, DEFAULT_SIZING, read_rules, read_symbols
+from protocol.config_rules import DEFAULT_RULES, hedges_of, read_rules, read_symbols
+from protocol.config_rules_parts import DEFAULT_SIZING
 from protocol.config_sections import read_broker, read_indicators, read_risk, read_schedule, read_sources
-from protocol.settings import BrokerSettings, HttpSource, RiskLimits, Rule, Schedule, Settings, SymbolSettings
+from protocol.rules.rule import Rule
+from protocol.settings import BrokerSettings, HttpSource, RiskLimits, Schedule, Settings, SymbolSettings
 from protocol.values import Symbol
 
 ENVIRONMENT_PREFIX = "RINGFENCE__"
@@ -66,8 +68,7 @@ def resolve(
     root = Table("", _merged(layers), faults)
     risk = read_risk(root.section("risk"))
     symbols = _read_traded(root, risk, offered, only)
-    names = tuple(entry.symbol for entry in symbols)
-    rules = _read_rules(root, names, risk)
+    rules = _read_rules(root, symbols, risk)
     journal = root.section("journal")
     settings = Settings(
         broker=read_broker(root.section("broker"), live=live),
@@ -108,13 +109,13 @@ def _read_traded(
     return tuple(SymbolSettings(symbol, DEFAULT_SIZING) for symbol in names)
 
 
-def _read_rules(root: Table, names: Sequence[Symbol], risk: RiskLimits) -> tuple[Rule, ...]:
+def _read_rules(root: Table, symbols: Sequence[SymbolSettings], risk: RiskLimits) -> tuple[Rule, ...]:
     tables = root.tables("rules")
     if tables is None:
         return DEFAULT_RULES
     if root.value("rules") == []:
         root.fault("rules", "is an empty list; leave it out for the default rules")
-    return read_rules(tables, names, risk)
+    return read_rules(tables, symbols, risk)
 
 
 def _narrowed(settings: Settings, only: Sequence[Symbol], faults: list[str]) -> Settings:
@@ -128,6 +129,10 @@ def _narrowed(settings: Settings, only: Sequence[Symbol], faults: list[str]) -> 
         left = tuple(symbol for symbol in rule.symbols if symbol in only)
         if left or not rule.symbols:
             kept.append(attrs.evolve(rule, symbols=left))
+    for rule in kept:
+        for symbol in hedges_of(rule.then):
+            if symbol not in only:
+                faults.append(f'--symbols: rule "{rule.name}" hedges with {symbol}, which is left out')
     if not kept and not faults:
         faults.append(f"--symbols: no rule trades {' or '.join(only)}")
     return attrs.evolve(
@@ -197,10 +202,15 @@ def config_hash(settings: Settings) -> str:
 
 
 def canonical(value: object) -> object:
-    """Settings as plain data, each class by its name: 0.03 of the price is not 0.03 of the equity."""
+    """Settings as plain data, each class by its name: 0.03 of the price is not 0.03 of the equity.
+
+    What does not count where two of them are compared does not count here either.
+    """
     kind = type(value)
     if attrs.has(kind):
-        fields = {name: canonical(getattr(value, name)) for name in attrs.fields_dict(kind)}
+        fields = {
+            field.name: canonical(getattr(value, field.name)) for field in attrs.fields(kind) if field.eq
+        }
         return {"is": kind.__name__, **fields}
     match value:
         case None | bool() | int() | float() | str():

@@ -91,7 +91,9 @@ class Table:
         value = self._values.get(key)
         if isinstance(value, EnvironmentText):
             return value.variable
-        return f"{self.path}.{key}" if self.path else key
+        if not self.path or key.startswith("["):
+            return f"{self.path}{key}"
+        return f"{self.path}.{key}"
 
     def fault(self, key: str, what: str) -> None:
         self._faults.append(f"{self.at(key)}: {what}")
@@ -244,6 +246,28 @@ class Table:
             else:
                 self._faults.append(f"{self.at(key)}[{index}]: expected a table, got {_shown(item)}")
         return tuple(found)
+
+    def listed(self, key: str) -> Table | None:
+        """The list under `key`, as a table of its items: `[0]`, `[1]`, …; None when the key is absent."""
+        if not self.has(key):
+            return None
+        value = self._values[key]
+        if not isinstance(value, list):
+            self.expected(key, "a list")
+            return None
+        items = {f"[{index}]": item for index, item in enumerate(value)}
+        return Table(self.at(key), items, self._faults)
+
+    def truth(self, key: str, default: bool) -> bool:
+        value = self.value(key)
+        if value is None:
+            return default
+        if self._from_environment(key) and value in ("true", "false"):
+            return value == "true"
+        if isinstance(value, bool):
+            return value
+        self.expected(key, "true or false")
+        return default
 
     def texts(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
         """A list of texts; a single text counts as a list of one."""

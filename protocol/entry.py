@@ -1,40 +1,41 @@
-"""From a signal to a verdict, and from a verdict to a bracket: entry, stop and target as one native group."""
+"""From a decision to enter to a bracket: entry, stops and targets as one native group."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import assert_never
+from typing import Final
 
 import attrs
 
 from protocol.chores import Chores
-from protocol.events import (
-    EntryDroppedEvent,
-    NewOrderEvent,
-    PositionOpenEvent,
-    PositionUpdateEvent,
-    PredictionSignalEvent,
-    SignalVerdictEvent,
-    Verdict,
-)
-from protocol.protection import OCA_REDUCE, stop_price, target_price
+from protocol.distances import Ruler, number
+from protocol.events import EntryDroppedEvent, NewOrderEvent, PositionOpenEvent
+from protocol.planning import Refusal, plan_additions, plan_double_downs, plan_trade
+from protocol.protection import stop_spec, target_spec
 from protocol.reports import LinkState
+from protocol.rules.actions import Enter, OnCloseStop
+from protocol.rules.amounts import AtrMultiple, Distance, RiskFraction, SharesBy
 from protocol.schedule import DayPhase, phase
-from protocol.settings import AtrMultiple, Distance, OnOpposite, Percent, Rule
+from protocol.settings import RiskLimits
 from protocol.sizing import size
-from protocol.values import MAIN, STOP, TARGET, OrderSpec, OrderType, PriceGrid, Side, TimeInForce
+from protocol.trade_plan import TradePlan, split, stop_role, target_role
+from protocol.values import MAIN, OrderSpec, OrderType, PriceGrid, Side, TimeInForce
 
 PENDING_ENTRY_S = 30.0
 """How long the new entry of a reversal may wait for a fresh quote before it is dropped."""
+MARKETABLE: Final = Decimal("0.005")
+"""How far through the market an entry's limit lies that stands for a market order."""
 
 
 @attrs.frozen
-class Refusal:
-    """Why something may not be done: a short code and a sentence."""
+class EntryPrices:
+    """How the entry goes to the market; `reference` is where it would trade, None: at the market."""
 
-    code: str
-    reason: str
+    type: OrderType
+    limit: Decimal | None = None
+    stop: Decimal | None = None
+    reference: Decimal | None = None
 
 
 @attrs.frozen
@@ -47,113 +48,98 @@ class Bracket:
     stop_distance: Decimal
     target_distance: Decimal | None
     grid: PriceGrid
+    order: EntryPrices
+    plan: TradePlan
 
 
-def judge(chores: Chores, signal: PredictionSignalEvent) -> None:
-    """Give a signal its one verdict, and do what it says."""
-    state, plan = chores.state, chores.plan
-    if signal.signal_id in state.judged:
-        return
-    rule = next((rule for rule in plan.rules if _asks_for(rule, signal)), None)
-    if rule is None:
-        _say(chores, signal, Verdict.IGNORED, "no_rule", f"no rule acts on {signal.signal} "
-             f"with confidence {signal.confidence:g}")  # fmt: skip
-        return
-    side, trade = rule.then.side, state.trade
-    if trade is None and state.pending is None:
-        _judge_entry(chores, signal, rule)
-    elif trade is None or trade.closing is not None:
-        _say(chores, signal, Verdict.IGNORED, "closing", "the last trade is still being closed")
-    elif trade.side is side:
-        _say(chores, signal, Verdict.IGNORED, "same_side", f"already in a {side.value} trade")
-    else:
-        _judge_opposite(chores, signal, rule)
-
-
-def _asks_for(rule: Rule, signal: PredictionSignalEvent) -> bool:
-    return signal.signal in rule.when.signals and signal.confidence >= rule.when.min_confidence
-
-
-def _judge_entry(chores: Chores, signal: PredictionSignalEvent, rule: Rule) -> None:
-    refusal = _timing_refusal(chores, rule)
-    bracket = refusal or plan_bracket(chores, rule)
-    if isinstance(bracket, Refusal):
-        _say(chores, signal, Verdict.REFUSED, bracket.code, bracket.reason)
-        return
-    verb = "buys" if bracket.side is Side.BUY else "sells"
-    _say(chores, signal, Verdict.ACCEPTED, "entry",
-         f"rule '{rule.name}' {verb} {bracket.quantity} at about {bracket.reference}")  # fmt: skip
-    enter(chores, bracket, signal.signal_id, rule.name)
-
-
-def _judge_opposite(chores: Chores, signal: PredictionSignalEvent, rule: Rule) -> None:
-    """A signal against the trade: close it, and turn around where the rule and the hour allow."""
-    trade, side = chores.state.trade, rule.then.side
-    assert trade is not None
-    if chores.view.link is not LinkState.UP or not chores.view.reconciled:
-        _say(chores, signal, Verdict.REFUSED, "not_reconciled", chores.view.why_not)
-        return
-    refusal = _timing_refusal(chores, rule)
-    if refusal is not None and refusal.code in ("cooldown", "repeat"):
-        _say(chores, signal, Verdict.REFUSED, refusal.code, refusal.reason)
-        return
-    turn = rule.then.on_opposite is OnOpposite.REVERSE and refusal is None and not chores.state.held
-    code, reason = ("reverse", f"against the {trade.side.value} trade: close it and enter {side.value}")
-    if not turn:
-        why = "the rule says so" if refusal is None else refusal.reason
-        code, reason = "close", f"against the {trade.side.value} trade: close it, no new entry ({why})"
-    _say(chores, signal, Verdict.ACCEPTED, code, reason)
-    chores.emit(PositionUpdateEvent(
-        at=chores.at, cause=signal.signal_id, symbol=chores.plan.symbol, trade=trade.trade, reason=code,
-        reverse_to=side if turn else None, signal_id=signal.signal_id, rule=rule.name,
-    ))  # fmt: skip
-
-
-def _say(chores: Chores, signal: PredictionSignalEvent, verdict: Verdict, code: str, reason: str) -> None:
-    chores.emit(SignalVerdictEvent(
-        at=chores.at, cause=signal.signal_id, signal_id=signal.signal_id, symbol=chores.plan.symbol,
-        verdict=verdict, code=code, reason=reason,
-    ))  # fmt: skip
-
-
-def _timing_refusal(chores: Chores, rule: Rule) -> Refusal | None:
-    """Whether the hour, the cooldown or a daily limit stands against an entry of `rule`."""
-    state, at = chores.state, chores.at
-    now = phase(chores.plan.schedule, at)
-    if now is not DayPhase.OPEN:
-        return Refusal("session", now.value)
-    if state.last_entry_at is not None:
-        since_s = (at - state.last_entry_at).total_seconds()
-        if since_s < chores.plan.limits.repeat_guard_s:
-            return Refusal("repeat", f"the last entry was only {since_s:.1f} s ago")
-        if since_s < rule.cooldown_s:
-            return Refusal("cooldown", f"{rule.cooldown_s - since_s:.0f} s of the cooldown are left")
-    today = [entry for entry in state.entries.get(rule.name, ()) if entry.date() == at.date()]
-    if rule.max_per_day is not None and len(today) >= rule.max_per_day:
-        return Refusal("max_per_day", f"rule '{rule.name}' has entered {len(today)} times today")
-    return None
-
-
-def plan_bracket(chores: Chores, rule: Rule) -> Bracket | Refusal:
+def plan_bracket(chores: Chores, entry: Enter) -> Bracket | Refusal:
     """The bracket of an entry now, or why there can be none: books, quote, distances, sizes and limits."""
-    view, plan, limits = chores.view, chores.plan, chores.plan.limits
-    refusal = _market_refusal(chores)
+    refusal = market_refusal(chores)
     if refusal is not None:
         return refusal
-    side = rule.then.side
+    view, side = chores.view, entry.side
     price, grid = view.far_side(side), view.grid
     assert price is not None
     assert grid is not None
-    reference = Decimal(repr(price))
-    stop = _dollars(rule.then.stop, reference, view.atr)
-    target = None if rule.then.target is None else _dollars(rule.then.target, reference, view.atr)
-    if stop is None or (target is None and rule.then.target is not None):
-        return Refusal(
-            "no_atr", f"the ATR({plan.atr.period}) of {plan.atr.bar_s}-second bars is not warm yet"
-        )
-    least = max(
-        limits.min_stop_ticks * grid.tick_at(reference), Decimal(repr(limits.min_stop_distance)) * reference
+    far_side = Decimal(repr(price))
+    facts = chores.facts()
+    order = _entry_prices(entry, Ruler(far_side, view.atr, facts), grid)
+    if isinstance(order, Refusal):
+        return order
+    # A limit or stop entry is planned from where it would trade, not from where the market is now.
+    ruler = Ruler(order.reference or far_side, view.atr, facts)
+    stop = ruler.dollars(entry.stop, away=-side.sign)
+    if stop is None:
+        return _unknown(chores, entry.stop, "stop")
+    least = _least_stop(chores, ruler.price, grid)
+    shrink = Decimal(1)
+    if Decimal(0) < stop < least and entry.on_close_stop is OnCloseStop.WIDEN:
+        stop, shrink = least, stop / least
+    refusal = _stop_refusal(chores, ruler.price, stop, least)
+    if refusal is not None:
+        return refusal
+    ruler = attrs.evolve(ruler, stop=stop)
+    plan = plan_trade(chores, entry, ruler)
+    if isinstance(plan, Refusal):
+        return plan
+    target = None if entry.target is None or entry.targets else ruler.dollars(entry.target, away=side.sign)
+    if target is None and entry.target is not None and not entry.targets:
+        return _unknown(chores, entry.target, "target")
+    refusal = _target_refusal(side, ruler.price, target, plan)
+    if refusal is not None:
+        return refusal
+    quantity = _quantity(chores, entry, ruler.price, stop, shrink)
+    if isinstance(quantity, Refusal):
+        return quantity
+    plan = attrs.evolve(
+        plan,
+        scale_ins=plan_additions(entry.scale_in, ruler, quantity, side),
+        double_downs=plan_double_downs(entry.double_down, ruler, quantity),
     )
+    return Bracket(side, quantity, ruler.price, stop, target, grid, order, plan)
+
+
+def _entry_prices(entry: Enter, ruler: Ruler, grid: PriceGrid) -> EntryPrices | Refusal:
+    """Type and prices of the entry: a limit lies on the near side of the market, a stop on the far side."""
+    order, sign = entry.order, entry.side.sign
+    rounded = grid.floor if entry.side is Side.BUY else grid.ceil
+    if order.type is OrderType.MARKET:
+        if entry.trail is None or not entry.trail.native:
+            return EntryPrices(order.type)
+        # TWS attaches a trailing stop to limit orders only (error 328): a limit well through the market.
+        through = ruler.price * (1 + sign * MARKETABLE)
+        return EntryPrices(OrderType.LIMIT, rounded(through))
+    offset = Decimal(0) if order.offset is None else ruler.dollars(order.offset)
+    if offset is None:
+        return Refusal("no_price", "the price of the entry cannot be worked out: a value is not known yet")
+    if order.type is OrderType.LIMIT:
+        limit = rounded(ruler.price - sign * offset)
+        return EntryPrices(order.type, limit, None, limit)
+    stop = (grid.ceil if entry.side is Side.BUY else grid.floor)(ruler.price + sign * offset)
+    if order.type is OrderType.STOP:
+        return EntryPrices(order.type, None, stop, stop)
+    further = Decimal(0) if order.limit_offset is None else ruler.dollars(order.limit_offset)
+    if further is None:
+        return Refusal("no_price", "the limit of the entry cannot be worked out: a value is not known yet")
+    return EntryPrices(order.type, rounded(stop + sign * further), stop, stop)
+
+
+def _unknown(chores: Chores, distance: Distance, what: str) -> Refusal:
+    atr = chores.plan.atr
+    if isinstance(distance, AtrMultiple):
+        return Refusal("no_atr", f"the ATR({atr.period}) of {atr.bar_s}-second bars is not warm yet")
+    return Refusal("no_distance", f"the {what} cannot be worked out: a value is not known yet")
+
+
+def _least_stop(chores: Chores, reference: Decimal, grid: PriceGrid) -> Decimal:
+    """How close a stop may lie: a number of ticks, or a fraction of the price."""
+    limits = chores.plan.limits
+    ticks = limits.min_stop_ticks * grid.tick_at(reference)
+    return max(ticks, Decimal(repr(limits.min_stop_distance)) * reference)
+
+
+def _stop_refusal(chores: Chores, reference: Decimal, stop: Decimal, least: Decimal) -> Refusal | None:
+    limits = chores.plan.limits
     if stop < least:
         return Refusal(
             "stop_too_close", f"a stop {stop:.4f} away is closer than the least distance {least:.4f}"
@@ -161,22 +147,54 @@ def plan_bracket(chores: Chores, rule: Rule) -> Bracket | Refusal:
     if stop > Decimal(repr(limits.max_stop_distance)) * reference:
         return Refusal("stop_too_far", f"a stop {stop:.4f} away is further than "
                        f"{limits.max_stop_distance:.0%} of the price")  # fmt: skip
-    if target is not None and target >= reference and side is Side.SELL:
-        return Refusal("target_too_far", "the target of a short would lie at or below zero")
-    quantity = size(plan.sizing, reference, stop, None)
+    return None
+
+
+def _target_refusal(
+    side: Side, reference: Decimal, target: Decimal | None, plan: TradePlan
+) -> Refusal | None:
+    targets = [target, *(tranche.target_distance for tranche in plan.tranches)]
+    for distance in targets:
+        if distance is not None and distance <= 0:
+            return Refusal("target_side", "the target would lie on the losing side of the entry")
+        if distance is not None and distance >= reference and side is Side.SELL:
+            return Refusal("target_too_far", "the target of a short would lie at or below zero")
+    return None
+
+
+def _quantity(
+    chores: Chores, entry: Enter, reference: Decimal, stop: Decimal, shrink: Decimal
+) -> int | Refusal:
+    plan, limits = chores.plan, chores.plan.limits
+    sizing = entry.sizing or plan.sizing
+    if isinstance(sizing, SharesBy):
+        value = number(sizing.expression, chores.facts())
+        if value is None:
+            return Refusal("no_size", f"the size '{sizing.expression.text}' is not known yet")
+        quantity: int | None = int(value)
+    else:
+        quantity = size(sizing, reference, stop, chores.view.equity)
     if quantity is None:
         return Refusal("no_equity", "the size needs the account's equity, which is not known")
+    if not isinstance(sizing, RiskFraction):
+        # A size by risk has the wider stop in it already.
+        quantity = int(quantity * shrink)
     if quantity < 1:
         return Refusal("size_zero", f"the allocation does not buy one share at {reference}")
+    return quantity_refusal(limits, quantity, reference) or quantity
+
+
+def quantity_refusal(limits: RiskLimits, quantity: int, reference: Decimal) -> Refusal | None:
+    """Whether one order is larger than a limit allows."""
     if quantity > limits.max_order_quantity:
         return Refusal("order_quantity", f"{quantity} shares are over the limit {limits.max_order_quantity}")
     if quantity * reference > limits.max_order_notional:
         return Refusal("order_notional", f"${quantity * reference:.0f} are over the limit "
                        f"${limits.max_order_notional}")  # fmt: skip
-    return Bracket(side, quantity, reference, stop, target, grid)
+    return None
 
 
-def _market_refusal(chores: Chores) -> Refusal | None:
+def market_refusal(chores: Chores) -> Refusal | None:
     """Whether the link, the books or the quote stand against any entry now."""
     state, view, plan = chores.state, chores.view, chores.plan
     if view.stopping:
@@ -204,41 +222,35 @@ def _market_refusal(chores: Chores) -> Refusal | None:
     return None
 
 
-def _dollars(distance: Distance, price: Decimal, atr: float | None) -> Decimal | None:
-    match distance:
-        case Percent(fraction):
-            return price * Decimal(repr(fraction))
-        case AtrMultiple(multiple):
-            return None if atr is None else Decimal(repr(round(atr * multiple, 6)))
-        case _:
-            assert_never(distance)
-
-
 def enter(chores: Chores, bracket: Bracket, signal_id: str, rule: str) -> None:
-    """Open a trade: the entry with its exits as children, exits in one group that reduces its members."""
-    at, plan, trade = chores.at, chores.plan, chores.state.next_trade
+    """Open a trade: the entry with its exits as children, those of each part in a group of their own."""
+    at, plan, number = chores.at, chores.plan, chores.state.next_trade
+    cause = signal_id or f"rule {rule}"
     chores.emit(PositionOpenEvent(
-        at=at, cause=signal_id, symbol=plan.symbol, trade=trade, side=bracket.side,
+        at=at, cause=cause, symbol=plan.symbol, trade=number, side=bracket.side,
         quantity=bracket.quantity, stop_distance=bracket.stop_distance,
-        target_distance=bracket.target_distance, signal_id=signal_id, rule=rule,
+        target_distance=bracket.target_distance, signal_id=signal_id, rule=rule, plan=bracket.plan,
     ))  # fmt: skip
-    main = OrderSpec(plan.ref(trade, MAIN), bracket.side, bracket.quantity, OrderType.MARKET, TimeInForce.DAY)
-    group = plan.oca_group(trade)
+    chores.view.begin_trade()
+    trade = chores.state.trade
+    assert trade is not None
+    prices = bracket.order
+    main = OrderSpec(
+        plan.ref(number, MAIN), bracket.side, bracket.quantity, prices.type, TimeInForce.DAY,
+        limit_price=prices.limit, stop_price=prices.stop,
+    )  # fmt: skip
     orders = [main]
-    if bracket.target_distance is not None:
-        limit = target_price(bracket.side, bracket.reference, bracket.target_distance, bracket.grid)
-        orders.append(OrderSpec(
-            plan.ref(trade, TARGET), bracket.side.opposite, bracket.quantity, OrderType.LIMIT,
-            TimeInForce.GTC, limit_price=limit, outside_rth=True, parent=main.ref,
-            oca_group=group, oca_type=OCA_REDUCE,
-        ))  # fmt: skip
-    stop = stop_price(bracket.side, bracket.reference, bracket.stop_distance, bracket.grid)
-    orders.append(OrderSpec(
-        plan.ref(trade, STOP), bracket.side.opposite, bracket.quantity, OrderType.STOP, TimeInForce.GTC,
-        stop_price=stop, outside_rth=True, parent=main.ref, oca_group=group, oca_type=OCA_REDUCE,
-    ))  # fmt: skip
+    for index, shares in enumerate(split(bracket.quantity, [tranche.part for tranche in trade.tranches])):
+        if not shares:
+            continue
+        group, tranche = plan.oca_group(number, index), trade.tranches[index]
+        ref = plan.ref(number, target_role(index, tranche))
+        target = target_spec(ref, trade, index, shares, bracket.reference, bracket.grid, group)
+        ref = plan.ref(number, stop_role(index, tranche))
+        stop = stop_spec(ref, trade, index, shares, bracket.reference, bracket.grid, group)
+        orders += [attrs.evolve(leg, parent=main.ref) for leg in (target, stop) if leg is not None]
     for order in orders:
-        chores.emit(NewOrderEvent(at=at, cause=signal_id, ref=order.ref, order=order))
+        chores.emit(NewOrderEvent(at=at, cause=cause, ref=order.ref, order=order))
 
 
 def enter_after_reversal(chores: Chores) -> None:
@@ -248,14 +260,15 @@ def enter_after_reversal(chores: Chores) -> None:
         return
     rule = chores.plan.rule_named(pending.rule)
     until = pending.since + timedelta(seconds=PENDING_ENTRY_S) + chores.plan.latency
-    if rule is None or rule.then.side is not pending.side:
+    entry = None if rule is None else rule.entry
+    if entry is None or entry.side is not pending.side:
         _drop(chores, pending.signal_id, f"the rule '{pending.rule}' is gone")
         return
     now = phase(chores.plan.schedule, chores.at)
     if now is not DayPhase.OPEN:
         _drop(chores, pending.signal_id, now.value)
         return
-    bracket = plan_bracket(chores, rule)
+    bracket = plan_bracket(chores, entry)
     if chores.due(until):
         # The close was long ago, or nobody could look: what the signal was about has passed.
         reason = bracket.reason if isinstance(bracket, Refusal) else "it comes too late"

@@ -10,11 +10,15 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
+from protocol.trade_plan import TradePlan
 from protocol.values import OrderRef, OrderSpec, OrderStatus, Side, Symbol
+
+RuleValue: TypeAlias = float | str | bool | None
+"""What a rule can keep; None is nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +52,21 @@ class PriceEvent(MarketEvent):
     price: float
     bid: float | None = None
     ask: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class VolumeEvent(MarketEvent):
+    """Shares traded today, as the broker counts them."""
+
+    volume: float
+
+
+@attrs.frozen(kw_only=True)
+class IndicatorEvent(MarketEvent):
+    """An indicator has a new value, at the close of a bar."""
+
+    name: str
+    value: float
 
 
 # --- orders ---------------------------------------------------------------------------------------
@@ -159,6 +178,21 @@ class PositionOpenEvent(PositionEvent):
     target_distance: Decimal | None
     signal_id: str
     rule: str
+    plan: TradePlan = TradePlan()
+
+
+@attrs.frozen(kw_only=True)
+class PositionAdjustEvent(PositionEvent):
+    """The exits of the trade are to be others from now on. What is None stays as it is.
+
+    `ratchet` is a price that the trade's own stop may not be looser than any more.
+    """
+
+    reason: str
+    stop_distance: Decimal | None = None
+    target_distance: Decimal | None = None
+    plan: TradePlan | None = None
+    ratchet: Decimal | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -177,6 +211,11 @@ class PositionCloseEvent(PositionEvent):
 
     reason: str
     realized_pnl: Decimal
+    commission: Decimal = Decimal(0)
+    best_pnl: Decimal | None = None
+    worst_pnl: Decimal | None = None
+    """The most that it was in profit and in loss per share, at prices it could have been closed at, as far
+    as this life of the actor has seen them (favourable and adverse excursion)."""
 
 
 # --- signals --------------------------------------------------------------------------------------
@@ -306,6 +345,78 @@ class HoldEvent(BaseEvent):
 
     symbol: Symbol
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class RuleFiredEvent(BaseEvent):
+    """A rule acted; its cooldown and its count of the day begin here. `why` is its condition in words."""
+
+    symbol: Symbol
+    rule: str
+    why: str
+    actions: str
+
+
+@attrs.frozen(kw_only=True)
+class RuleSwitchedEvent(BaseEvent):
+    """A rule was switched on or off, by another rule or by a person."""
+
+    symbol: Symbol
+    rule: str
+    on: bool
+
+
+@attrs.frozen(kw_only=True)
+class ValueSetEvent(BaseEvent):
+    """A rule keeps a value; None forgets it."""
+
+    symbol: Symbol
+    name: str
+    value: RuleValue
+
+
+@attrs.frozen(kw_only=True)
+class EntryPreparedEvent(BaseEvent):
+    """An entry was made ready under a name: not sent, and forgotten when it is or when the day ends."""
+
+    symbol: Symbol
+    name: str
+    rule: str
+    on: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class NotifyEvent(BaseEvent):
+    """A rule tells something: to a person when `urgent`, else for the record."""
+
+    symbol: Symbol
+    rule: str
+    text: str
+    urgent: bool
+
+
+@attrs.frozen(kw_only=True)
+class PeerAskedEvent(BaseEvent):
+    """A symbol asks another one, or all, for something. The owner of each position decides by itself.
+
+    `what` is `flatten` (of all symbols), `hedge` or `unhedge`; `dollars` is the signed worth of a hedge.
+    """
+
+    symbol: Symbol
+    what: str
+    peer: str
+    trade: int
+    dollars: Decimal = Decimal(0)
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class UserEvent(BaseEvent):
+    """What a user's own handler tells: a name, and a text of any form."""
+
+    name: str
+    text: str = ""
+    symbol: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -21,7 +21,7 @@ from cattrs import BaseValidationError, Converter
 from cattrs.errors import ForbiddenExtraKeysError
 
 from protocol import events as vocabulary
-from protocol.events import BaseEvent
+from protocol.events import BaseEvent, RuleValue
 from protocol.values import OrderRef
 
 SCHEMA_VERSION = 1
@@ -101,6 +101,8 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(float, _from_float)
     converter.register_unstructure_hook(Decimal, _from_decimal)
     converter.register_structure_hook(Decimal, lambda text, _: Decimal(text))
+    # Values that rules keep are JSON's own; told apart by type, not guessed.
+    converter.register_structure_hook(RuleValue, lambda value, _: value)
     converter.register_unstructure_hook(OrderRef, str)
     converter.register_structure_hook(OrderRef, _to_ref)
     return converter

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from protocol.events import BaseEvent, FillEvent, ModifyOrderEvent, PositionUpdateEvent
-from protocol.values import MAIN, STOP, Symbol
+from protocol.values import MAIN, Purpose, Symbol
 
 
 class Moment(enum.Enum):
@@ -48,9 +48,13 @@ class KillOrder:
             case Moment.ENTRY_FILLED:
                 return any(isinstance(e, FillEvent) and e.ref.role == MAIN for e in events)
             case Moment.STOP_MODIFY_SENT:
-                return any(isinstance(e, ModifyOrderEvent) and e.ref.role == STOP for e in events)
+                return any(_moves_stop(event) for event in events)
             case Moment.REVERSAL_CLOSING:
                 return any(isinstance(e, PositionUpdateEvent) and e.reverse_to is not None for e in events)
+
+
+def _moves_stop(event: BaseEvent) -> bool:
+    return isinstance(event, ModifyOrderEvent) and event.order.purpose is Purpose.STOP
 
 
 NEW_YORK = "America/New_York"

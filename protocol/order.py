@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from protocol.values import OrderRef, OrderSpec, OrderStatus
+from protocol.values import OrderRef, OrderSpec, OrderStatus, Purpose
 
 S = OrderStatus
 
@@ -65,6 +65,8 @@ class Order:
     modified_at: datetime | None = None
     """When we last asked for a change of it: changes of its price alone are spaced."""
     status_since: datetime | None = None
+    closing_attempts: int = 0
+    """How often it was asked to close the position: each price reaches further through the market."""
 
     @property
     def ref(self) -> OrderRef:
@@ -73,6 +75,10 @@ class Order:
     @property
     def role(self) -> str:
         return self.spec.ref.role
+
+    @property
+    def purpose(self) -> Purpose:
+        return self.spec.purpose
 
     @property
     def live(self) -> bool:

@@ -1,8 +1,9 @@
 """Prices and sizes of stop and target: a partial fill ends here, and nothing else resizes a stop.
 
-The exits of a trade share an OCA group of type 2, "reduce with block": when one of them executes, the
-broker takes the same number of shares off the others, and only one is at the exchange at a time, so they
-cannot overfill. Type 3 lacks the block; type 1 would cancel the stop on the target's first partial fill.
+Stop and target of each tranche share an OCA group of type 2, "reduce with block": when one of them executes,
+the broker takes the same number of shares off the other, and only one is at the exchange at a time, so they
+cannot overfill. Tranches never share a group: a target for half of the position would shrink the stop of
+the other half too. Type 3 lacks the block; type 1 would cancel the stop on the target's first partial fill.
 So the broker shrinks an exit for its siblings' fills, and we change exits for everything else: exactly
 one side does each. Modifies are in place, never a cancel and a new order: in between is nakedness.
 """
@@ -25,7 +26,17 @@ from protocol.events import (
 )
 from protocol.linked_orders import LinkedOrders
 from protocol.order import TERMINAL, WORKING, Order
-from protocol.values import STOP, TARGET, OrderSpec, OrderStatus, OrderType, PriceGrid, Side, TimeInForce
+from protocol.trade_plan import Tranche, stop_role, target_role
+from protocol.values import (
+    OrderRef,
+    OrderSpec,
+    OrderStatus,
+    OrderType,
+    PriceGrid,
+    Purpose,
+    Side,
+    TimeInForce,
+)
 
 OCA_REDUCE: Final = 2
 RESIZE_EVERY: Final = timedelta(seconds=0.25)
@@ -35,6 +46,9 @@ ANSWER_WITHIN: Final = timedelta(seconds=2.0)
 MAX_STOPS: Final = 3
 """Stops of one trade that may be placed one after another before the position is closed instead."""
 MAX_REFUSALS: Final = 3
+
+
+EXITED = frozenset({Purpose.STOP.value, Purpose.TARGET.value, Purpose.CLOSE.value})
 
 
 def stop_price(side: Side, average: Decimal, distance: Decimal, grid: PriceGrid) -> Decimal:
@@ -57,6 +71,57 @@ def wanted_quantity(order: Order, position: int, *, entering: bool) -> int:
     return max(order.spec.quantity, exact) if entering else exact
 
 
+def stop_spec(
+    ref: OrderRef,
+    trade: LinkedOrders,
+    index: int,
+    quantity: int,
+    average: Decimal,
+    grid: PriceGrid,
+    group: str,
+) -> OrderSpec:
+    """The stop of a tranche for `quantity` shares entered at `average`."""
+    tranche = trade.tranches[index]
+    price = stop_price(trade.side, average, tranche.stop_distance or trade.stop_distance, grid)
+    return OrderSpec(
+        ref, trade.side.opposite, quantity, OrderType.TRAILING if tranche.native_trail else OrderType.STOP,
+        TimeInForce.GTC, stop_price=None if tranche.native_trail else _ratcheted(trade, tranche, price),
+        outside_rth=True, oca_group=group, oca_type=OCA_REDUCE, purpose=Purpose.STOP, index=index,
+        trail_amount=_on_grid(tranche.trail_amount, grid), trail_fraction=tranche.trail_fraction,
+    )  # fmt: skip
+
+
+def target_spec(
+    ref: OrderRef,
+    trade: LinkedOrders,
+    index: int,
+    quantity: int,
+    average: Decimal,
+    grid: PriceGrid,
+    group: str,
+) -> OrderSpec | None:
+    """The target of a tranche; None when it has none."""
+    distance = trade.tranches[index].target_distance
+    if distance is None:
+        return None
+    return OrderSpec(
+        ref, trade.side.opposite, quantity, OrderType.LIMIT, TimeInForce.GTC,
+        limit_price=target_price(trade.side, average, distance, grid), outside_rth=True, oca_group=group,
+        oca_type=OCA_REDUCE, purpose=Purpose.TARGET, index=index,
+    )  # fmt: skip
+
+
+def _on_grid(amount: Decimal | None, grid: PriceGrid) -> Decimal | None:
+    return None if amount is None else max(grid.ceil(amount), grid.tick_at(amount))
+
+
+def _ratcheted(trade: LinkedOrders, tranche: Tranche, price: Decimal) -> Decimal:
+    """The stop's price, or what it has been tightened to; exits that were joined keep their own distance."""
+    if trade.ratchet is None or tranche.name:
+        return price
+    return max(price, trade.ratchet) if trade.side is Side.BUY else min(price, trade.ratchet)
+
+
 def keep_protected(chores: Chores) -> None:
     """Make stop and target of the open trade what they have to be, in as few words as possible."""
     trade = chores.state.trade
@@ -65,22 +130,71 @@ def keep_protected(chores: Chores) -> None:
     position = chores.state.position.quantity * trade.side.sign
     if position <= 0:
         return
-    if any(order.filled for order in trade.orders if order.role in (STOP, TARGET)) and trade.entering:
+    if trade.opening and any(
+        order.filled for order in trade.orders if order.purpose in (Purpose.STOP, Purpose.TARGET)
+    ):
         _close(chores, "an exit filled while the entry was still working")
         return
+    if trade.concluded_by in EXITED:
+        _close(chores, "an order to add filled after the exits had")
+        return
     believe_the_broker(chores)
-    stop = trade.latest(STOP)
-    if stop is None or stop.status in TERMINAL:
-        _replace_stop(chores, position)
+    # Exits that were joined come first, so that the others see that they are on their way.
+    for index, shares in reversed(tuple(enumerate(trade.shares(position)))):
+        if shares or trade.entering:
+            _keep_tranche(chores, index, shares)
+        else:
+            _retire_tranche(chores, index)
+
+
+def _keep_tranche(chores: Chores, index: int, shares: int) -> None:
+    trade = chores.state.trade
+    if trade is None or trade.closing is not None:
+        return
+    stop = trade.exit(Purpose.STOP, index)
+    if stop is not None and stop.status is OrderStatus.FILLED and shares:
+        # It filled while its growth was on its way: what it did not cover goes the same way.
+        _close(chores, "the stop filled before it had grown")
+    elif stop is None or stop.status in TERMINAL:
+        if shares:
+            _replace_stop(chores, index, shares)
     elif stop.refusals >= MAX_REFUSALS:
         _close(chores, "the broker refuses to change the stop")
     elif _stays_inactive(chores, stop):
         _close(chores, "the broker holds the stop as inactive")
     else:
-        _resize(chores, STOP, position)
+        _resize(chores, stop, shares)
         _retire_older_stops(chores, stop)
-    if _resize(chores, TARGET, position):
-        _give_up_target(chores)
+    target = trade.exit(Purpose.TARGET, index)
+    if target is None:
+        _join_target(chores, index, shares)
+    elif _resize(chores, target, shares):
+        _cancel(chores, target, "the broker refuses to change the target")
+
+
+def shrinking(trade: LinkedOrders, position: int) -> bool:
+    """Whether some exits still cover more than they will: others have not given their shares up yet."""
+    shares = trade.shares(position)
+    return any(
+        order.purpose is Purpose.STOP
+        and order.changeable
+        and (order.remaining > shares[order.spec.index] or not order.as_asked)
+        for order in trade.orders
+    )
+
+
+def _retire_tranche(chores: Chores, index: int) -> None:
+    """Nothing of the position is left for these exits, and nothing will be."""
+    trade = chores.state.trade
+    if trade is None or trade.closing is not None or trade.leaving(index):
+        return
+    for order in trade.orders:
+        if order.spec.index == index and order.purpose in (Purpose.STOP, Purpose.TARGET):
+            if order.status in TERMINAL or order.asked_at is None:
+                continue
+            # The broker cancels the sibling of a filled exit by itself; after a while we do.
+            if chores.due(order.asked_at + ANSWER_WITHIN + chores.plan.latency):
+                _cancel(chores, order, "nothing is left for it to close")
 
 
 def _stays_inactive(chores: Chores, stop: Order) -> bool:
@@ -94,19 +208,15 @@ def _retire_older_stops(chores: Chores, stop: Order) -> None:
     """A stop that was given up and replaced, and is there after all: one is enough."""
     trade = chores.state.trade
     assert trade is not None
-    for order in trade.of_role(STOP):
-        if order.ref != stop.ref and order.changeable and stop.status in WORKING:
-            why = "another stop has taken its place"
-            chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
+    for order in trade.orders:
+        same = order.purpose is Purpose.STOP and order.spec.index == stop.spec.index
+        if same and order.ref != stop.ref and stop.status in WORKING:
+            _cancel(chores, order, "another stop has taken its place")
 
 
-def _give_up_target(chores: Chores) -> None:
-    """A target that the broker will not change would execute more than there is, or less; the stop stays."""
-    trade = chores.state.trade
-    target = None if trade is None else trade.latest(TARGET)
-    if target is not None and target.changeable:
-        why = "the broker refuses to change the target"
-        chores.emit(CancelEvent(at=chores.at, cause=why, ref=target.ref, why=why))
+def _cancel(chores: Chores, order: Order, why: str) -> None:
+    if order.changeable:
+        chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
 
 
 def believe_the_broker(chores: Chores) -> None:
@@ -114,9 +224,9 @@ def believe_the_broker(chores: Chores) -> None:
     trade = chores.state.trade
     assert trade is not None
     for order in trade.orders:
-        if order.role not in (STOP, TARGET) or not order.changeable or order.confirmed_quantity is None:
+        if order.purpose not in (Purpose.STOP, Purpose.TARGET) or not order.changeable:
             continue
-        if trade.entering or order.asked_at is None or order.as_asked:
+        if order.confirmed_quantity is None or trade.entering or order.asked_at is None or order.as_asked:
             continue
         if chores.due(order.asked_at + ANSWER_WITHIN + chores.plan.latency):
             chores.emit(OrderStatusEvent(
@@ -126,14 +236,16 @@ def believe_the_broker(chores: Chores) -> None:
             ))  # fmt: skip
 
 
-def _resize(chores: Chores, role: str, position: int) -> bool:
+def _resize(chores: Chores, order: Order, shares: int) -> bool:
     """Modify an exit where it is not what it has to be. True when the broker has refused that too often."""
     trade, grid, at = chores.state.trade, chores.view.grid, chores.at
     assert trade is not None
-    order = trade.latest(role)
-    if order is None or not order.changeable or trade.leaving(besides=order.ref):
+    if not order.changeable or trade.leaving(order.spec.index, besides=order.ref):
         return False
-    quantity = wanted_quantity(order, position, entering=trade.entering)
+    quantity = wanted_quantity(order, shares, entering=trade.entering)
+    if quantity < order.spec.quantity and _joining(trade, order):
+        # It gives its shares up when the exits that take them over work, not before.
+        return False
     spec = attrs.evolve(order.spec, quantity=quantity)
     if grid is not None:
         spec = _repriced(spec, trade, chores.state.position.average_price, grid)
@@ -154,37 +266,86 @@ def _resize(chores: Chores, role: str, position: int) -> bool:
     return False
 
 
+def _joining(trade: LinkedOrders, order: Order) -> bool:
+    """Whether a stop of another tranche is on its way to the broker."""
+    return any(
+        other.purpose is Purpose.STOP
+        and other.spec.index != order.spec.index
+        and other.status in (OrderStatus.CREATED, OrderStatus.PENDING_SUBMIT)
+        for other in trade.orders
+    )
+
+
 def _repriced(spec: OrderSpec, trade: LinkedOrders, average: Decimal, grid: PriceGrid) -> OrderSpec:
-    """The exit at its distance from the real average fill; the risk for each share is what was sized."""
+    """The exit at its distance from the real average fill; the risk for each share is what was sized.
+
+    A stop that was tightened stays where it is at least; one that trails at the broker moves by itself.
+    """
+    tranche = trade.tranches[spec.index]
     if spec.type is OrderType.STOP:
-        return attrs.evolve(spec, stop_price=stop_price(trade.side, average, trade.stop_distance, grid))
-    if spec.type is OrderType.LIMIT and trade.target_distance is not None:
-        return attrs.evolve(spec, limit_price=target_price(trade.side, average, trade.target_distance, grid))
+        price = stop_price(trade.side, average, tranche.stop_distance or trade.stop_distance, grid)
+        return attrs.evolve(spec, stop_price=_ratcheted(trade, tranche, price))
+    if spec.type is OrderType.LIMIT and tranche.target_distance is not None:
+        return attrs.evolve(
+            spec, limit_price=target_price(trade.side, average, tranche.target_distance, grid)
+        )
     return spec
 
 
-def _replace_stop(chores: Chores, position: int) -> None:
-    """The stop is gone and the position is not: the one case in which a new stop is right."""
+def _replace_stop(chores: Chores, index: int, shares: int) -> None:
+    """The stop is gone and the position is not, or exits were joined: when a new stop is right."""
     trade, grid, plan = chores.state.trade, chores.view.grid, chores.plan
     assert trade is not None
-    if trade.leaving():
+    if trade.leaving(index):
         # The broker said that an exit has executed: its executions come, and a new stop would be too much.
         return
-    revision = trade.next_revision(STOP)
+    role = stop_role(index, trade.tranches[index])
+    revision = trade.next_revision(role)
     if grid is None or revision >= MAX_STOPS:
         _close(chores, "no stop stays in place")
         return
-    price = stop_price(trade.side, chores.state.position.average_price, trade.stop_distance, grid)
+    group = group_of(chores, trade, index)
+    ref = plan.ref(trade.trade, role, revision)
+    spec = stop_spec(ref, trade, index, shares, chores.state.position.average_price, grid, group)
     bid_or_ask = chores.view.far_side(trade.side.opposite)
-    if bid_or_ask is not None and (Decimal(repr(bid_or_ask)) - price) * trade.side.sign <= 0:
+    beyond = (
+        bid_or_ask is not None
+        and spec.stop_price is not None
+        and (Decimal(repr(bid_or_ask)) - spec.stop_price) * trade.side.sign <= 0
+    )
+    if beyond:
         _close(chores, "the price is beyond the stop, and the stop is gone")
         return
-    order = OrderSpec(
-        plan.ref(trade.trade, STOP, revision), trade.side.opposite, position, OrderType.STOP,
-        TimeInForce.GTC, stop_price=price, outside_rth=True, oca_group=plan.oca_group(trade.trade),
-        oca_type=OCA_REDUCE,
-    )  # fmt: skip
-    chores.emit(NewOrderEvent(at=chores.at, cause="the stop is gone", ref=order.ref, order=order))
+    why = "the stop is gone" if revision else "exits were joined"
+    chores.emit(NewOrderEvent(at=chores.at, cause=why, ref=ref, order=spec))
+
+
+def group_of(chores: Chores, trade: LinkedOrders, index: int) -> str:
+    """The OCA group that an order of a tranche can join: one of which an order has filled takes no more."""
+    groups: dict[str, bool] = {}
+    for order in trade.orders:
+        group = order.spec.oca_group
+        if order.purpose is not Purpose.ENTRY and order.spec.index == index and group:
+            groups[group] = groups.get(group, False) or order.status is OrderStatus.FILLED
+    spent = sum(groups.values())
+    open_ones = [group for group, is_spent in groups.items() if not is_spent]
+    name = chores.plan.oca_group(trade.trade, index)
+    return open_ones[-1] if open_ones else f"{name}:again{spent}" if spent else name
+
+
+def _join_target(chores: Chores, index: int, shares: int) -> None:
+    """Exits that were joined to a live trade get their target when their stop is at the broker."""
+    trade, grid = chores.state.trade, chores.view.grid
+    if trade is None or grid is None or not shares or trade.closing is not None:
+        return
+    stop = trade.exit(Purpose.STOP, index)
+    if stop is None or stop.status not in WORKING or trade.entering or trade.leaving(index):
+        return
+    ref = chores.plan.ref(trade.trade, target_role(index, trade.tranches[index]))
+    group = group_of(chores, trade, index)
+    spec = target_spec(ref, trade, index, shares, chores.state.position.average_price, grid, group)
+    if spec is not None:
+        chores.emit(NewOrderEvent(at=chores.at, cause="exits were joined", ref=ref, order=spec))
 
 
 def _close(chores: Chores, reason: str) -> None:

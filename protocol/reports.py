@@ -143,6 +143,14 @@ class HistoryLoaded:
     bars: tuple[Bar, ...]
 
 
+@attrs.frozen
+class AccountReport:
+    """What the account is worth, in dollars: cash and positions at market prices."""
+
+    at: datetime
+    equity: Decimal
+
+
 Report: TypeAlias = (
     OrderReport
     | ExecutionReport
@@ -153,4 +161,5 @@ Report: TypeAlias = (
     | SymbolSnapshot
     | ContractQualified
     | HistoryLoaded
+    | AccountReport
 )

@@ -9,11 +9,8 @@ The order link and the data farms are two things: no word about a farm ever touc
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable
 from typing import Final
-
-import attrs
 
 from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
 from protocol.events import BaseEvent, LinkEvent
@@ -23,20 +20,21 @@ from protocol.reports import (
     RequestKind,
     RequestRefused,
 )
+from protocol.session_account import AccountFigures
 from protocol.session_books import RECONCILE_LOOP_S, BrokerBooks
 from protocol.session_contracts import Contracts
 from protocol.session_heartbeat import Heartbeat
 from protocol.session_history import History
 from protocol.session_identity import choose_account
 from protocol.session_market_data import Lines
-from protocol.session_order import EXIT_ROLES
 from protocol.session_orders import NOT_SENT, SentOrders
+from protocol.session_phase import Phase, SessionCounts
 from protocol.session_snapshot import Gathering, Part
 from protocol.session_words import CloseLink, Outbox, RefuseBroker, Undecodable, Urgency
 from protocol.settings import BrokerSettings
 from protocol.tws import messages as tws
 from protocol.tws.codes import CodeClass, classify
-from protocol.values import OrderRef, Symbol
+from protocol.values import OrderRef, Purpose, Symbol
 
 PHASE_LOOP_S = 10.0
 """Silence in a phase of the link-up after which it has failed."""
@@ -46,35 +44,24 @@ DATA_ENDED: Final = frozenset({10182, 10225})
 """A subscription that has ended by itself and has to be made again."""
 
 
-class Phase(enum.Enum):
-    DOWN = "down"
-    IDENTITY = "waiting for the accounts and the next order id"
-    CLOCK = "waiting for the time"
-    CONTRACTS = "waiting for the contracts"
-    SNAPSHOT = "waiting for the books"
-    UP = "up"
-
-
-@attrs.define
-class SessionCounts:
-    """Since the session began. Nothing here decides anything."""
-
-    stale_commands: int = 0
-    undecodable: int = 0
-    foreign_messages: int = 0
-    link_losses: int = 0
-
-
 class Session:
     """One broker account's conversation. `instance` names the journal in our order references."""
 
-    def __init__(self, settings: BrokerSettings, symbols: Iterable[Symbol], instance: str) -> None:
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        symbols: Iterable[Symbol],
+        instance: str,
+        *,
+        wants_equity: bool = False,
+    ) -> None:
         self.settings = settings
         self.orders = SentOrders(instance, settings.client_id)
         self.contracts = Contracts(symbols)
         self.lines = Lines()
         self.books = BrokerBooks(self.orders, self.contracts, self.lines, self._fresh_id)
         self.history = History()
+        self.figures = AccountFigures(wanted=wants_equity)
         self.counts = SessionCounts()
         self.phase = Phase.DOWN
         self.generation = 0
@@ -176,13 +163,14 @@ class Session:
                 self._cancel(command, out)
             case AskSnapshot():
                 self.books.ask(command.symbol)
+                self.figures.tell_again(out)
                 self._gather_if_free(out)
             case AskHistory():
                 self.history.ask(command, out)
                 self._send_history(out)
 
     def _place(self, command: PlaceOrders, out: Outbox) -> None:
-        adds_risk = any(spec.ref.role not in EXIT_ROLES for spec in command.orders)
+        adds_risk = any(spec.purpose is Purpose.ENTRY for spec in command.orders)
         contract = self.contracts.contract(command.symbol)
         why_not = self._why_not(command.symbol, adds_risk=adds_risk)
         if why_not is None and contract is not None:
@@ -197,7 +185,7 @@ class Session:
             )
 
     def _modify(self, command: ModifyOrder, out: Outbox) -> None:
-        adds_risk = command.order.ref.role not in EXIT_ROLES
+        adds_risk = command.order.purpose is Purpose.ENTRY
         contract = self.contracts.contract(command.symbol)
         why_not = self._why_not(command.symbol, adds_risk=adds_risk)
         if why_not is None and contract is not None:
@@ -268,6 +256,8 @@ class Session:
                 self.orders.completed(message, out)
             case tws.CompletedOrdersEnd():
                 self._part_ended(Part.COMPLETED, out)
+            case tws.AccountSummary():
+                self.figures.receive(message, self.account, out)
             case tws.ManagedAccounts(accounts):
                 self._accounts = accounts
                 self._identify(out)
@@ -437,6 +427,7 @@ class Session:
         elif self.phase is Phase.SNAPSHOT:
             self._enter(Phase.UP, out)
             self._tell_state("reconciled", out)
+            self.figures.ask(self._fresh_id, out)
             self._send_history(out)
         self._gather_if_free(out)
 

@@ -1,6 +1,8 @@
 """Requests for past bars: what to ask for so many bars of such a size, and the answer as bars.
 
-TWS allows 60 requests in ten minutes and answers a breach with an error and silence; we stay below.
+TWS allows 60 requests in ten minutes, six for one contract in two seconds, and no identical one within 15
+seconds (TWS API, "Historical Data Limitations"). It answers a breach with an error and no bars; we stay
+below.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from protocol.tws import messages as tws
 from protocol.values import Bar, Symbol
 
 LIMIT, LIMIT_LOOP_S = 58, 600.0
+CONTRACT_LIMIT, CONTRACT_LOOP_S = 5, 2.0
+IDENTICAL_LOOP_S = 15.0
 ANSWER_LOOP_S = 30.0
 """Bars come from another server than orders, and that one takes its time."""
 
@@ -43,7 +47,11 @@ _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(?:[ -]+(\d\d):(\d\d):(\d\d))?(?:\s+(\S+
 @attrs.frozen
 class _Asked:
     ask: AskHistory
-    deadline_loop_s: float
+    sent_loop_s: float
+
+    @property
+    def deadline_loop_s(self) -> float:
+        return self.sent_loop_s + ANSWER_LOOP_S
 
 
 class History:
@@ -52,7 +60,9 @@ class History:
     def __init__(self) -> None:
         self._waiting: dict[tuple[Symbol, int], AskHistory] = {}
         self._asked: dict[int, _Asked] = {}
-        self._sent: deque[float] = deque()
+        self._sent: deque[tuple[float, Symbol]] = deque()
+        self._answered: dict[tuple[Symbol, str, str], float] = {}
+        self._held_until: float | None = None
 
     def ask(self, ask: AskHistory, out: Outbox) -> None:
         """Queue an ask; the same one again takes the place of the first."""
@@ -68,28 +78,54 @@ class History:
         out: Outbox,
     ) -> None:
         """Ask for what waits, as far as TWS's limit lets us and the contract is known."""
-        while self._sent and self._sent[0] <= out.loop_s - LIMIT_LOOP_S:
+        now = out.loop_s
+        while self._sent and self._sent[0][0] <= now - LIMIT_LOOP_S:
             self._sent.popleft()
+        self._answered = {key: at for key, at in self._answered.items() if at > now - IDENTICAL_LOOP_S}
+        held = []
         for key, ask in tuple(self._waiting.items()):
             contract = contract_of(ask.symbol)
-            if len(self._sent) >= LIMIT or contract is None:
+            if contract is None:
+                continue
+            free_at = self._free_at(ask)
+            if free_at > now:
+                held.append(free_at)
                 continue
             del self._waiting[key]
             req_id = fresh_id()
-            self._asked[req_id] = _Asked(ask, out.loop_s + ANSWER_LOOP_S)
-            self._sent.append(out.loop_s)
-            size, span = BAR_SIZES[ask.bar_s], duration(ask.bar_s, ask.count)
+            self._asked[req_id] = _Asked(ask, now)
+            self._sent.append((now, ask.symbol))
+            _, size, span = _words(ask)
             out.ask(tws.ReqHistoricalData(req_id, contract, "", size, span, True, "TRADES", 2, False))
+
+        self._held_until = min(held, default=None)
+
+    def _free_at(self, ask: AskHistory) -> float:
+        """From when on TWS's limits let us ask this."""
+        free_at = self._answered.get(_words(ask), -math.inf) + IDENTICAL_LOOP_S
+        if len(self._sent) >= LIMIT:
+            free_at = max(free_at, self._sent[-LIMIT][0] + LIMIT_LOOP_S)
+        of_contract = [at for at, symbol in self._sent if symbol == ask.symbol][-CONTRACT_LIMIT:]
+        if len(of_contract) == CONTRACT_LIMIT:
+            free_at = max(free_at, of_contract[0] + CONTRACT_LOOP_S)
+        return free_at
+
+    def _over(self, req_id: int) -> AskHistory | None:
+        """A request has got its answer, whatever that is."""
+        asked = self._asked.pop(req_id, None)
+        if asked is None:
+            return None
+        self._answered[_words(asked.ask)] = asked.sent_loop_s
+        return asked.ask
 
     def knows_id(self, req_id: int) -> bool:
         return req_id in self._asked
 
     def loaded(self, message: tws.HistoricalData, out: Outbox) -> None:
         """The answer: complete bars, oldest first, at most as many as were asked for."""
-        asked = self._asked.pop(message.req_id, None)
-        if asked is None:
+        ask = self._over(message.req_id)
+        if ask is None:
             return
-        ask = asked.ask
         bars = [bar for bar in map(_bar, message.bars) if bar is not None]
         complete = [bar for bar in bars if bar.start + timedelta(seconds=ask.bar_s) <= out.at]
         complete.sort(key=lambda bar: bar.start)
@@ -97,9 +133,9 @@ class History:
 
     def failed(self, req_id: int, out: Outbox) -> None:
         """No bars: the broker has none, or refused, or did not answer."""
-        asked = self._asked.pop(req_id, None)
-        if asked is not None:
-            out.tell(asked.ask.symbol, HistoryLoaded(out.at, asked.ask.symbol, asked.ask.bar_s, ()))
+        ask = self._over(req_id)
+        if ask is not None:
+            out.tell(ask.symbol, HistoryLoaded(out.at, ask.symbol, ask.bar_s, ()))
 
     def link_lost(self) -> None:
         """What was not answered is asked again on the next link."""
@@ -109,14 +145,19 @@ class History:
 
     def due(self) -> float | None:
         times = [asked.deadline_loop_s for asked in self._asked.values()]
-        if self._waiting and len(self._sent) >= LIMIT:
-            times.append(self._sent[0] + LIMIT_LOOP_S)
+        if self._waiting and self._held_until is not None:
+            times.append(self._held_until)
         return min(times, default=None)
 
     def expire(self, out: Outbox) -> None:
         for req_id, asked in tuple(self._asked.items()):
             if out.loop_s >= asked.deadline_loop_s:
                 self.failed(req_id, out)
+
+
+def _words(ask: AskHistory) -> tuple[Symbol, str, str]:
+    """What makes two requests identical: the contract, the bars' size and the span."""
+    return ask.symbol, BAR_SIZES[ask.bar_s], duration(ask.bar_s, ask.count)
 
 
 def duration(bar_s: int, count: int) -> str:

@@ -15,10 +15,15 @@ from protocol.values import Symbol, Tick, TickKind
 TickMessage: TypeAlias = tws.TickPrice | tws.TickSize | tws.TickGeneric | tws.TickString
 TICK_MESSAGES: Final = frozenset({tws.TickPrice, tws.TickSize, tws.TickGeneric, tws.TickString})
 
-_OF_PRICE: Final = {1: TickKind.BID, 2: TickKind.ASK, 4: TickKind.LAST}
+_OF_PRICE: Final = {1: TickKind.BID, 2: TickKind.ASK, 4: TickKind.LAST, 9: TickKind.PREVIOUS_CLOSE}
 _OF_SIZE: Final = {0: TickKind.BID, 3: TickKind.ASK, 5: TickKind.LAST}
+_VOLUME = 8
 LAST_TIME = 45
 _HALTED = 49
+_STANDING: Final = (
+    TickKind.HALTED, TickKind.PREVIOUS_CLOSE, TickKind.VOLUME, TickKind.BID, TickKind.ASK
+)  # fmt: skip
+"""What holds until the line tells something new."""
 
 
 class _Line:
@@ -67,7 +72,7 @@ class Lines:
         for line in self._by_id.values():
             if line.symbol != symbol or line.latest is None:
                 continue
-            for kind in (TickKind.HALTED, TickKind.BID, TickKind.ASK):
+            for kind in _STANDING:
                 told = line.told.get(kind)
                 if told is not None:
                     yield attrs.evolve(told, at=line.latest.at)
@@ -98,9 +103,11 @@ class Lines:
 
     def _sized(self, line: _Line, message: tws.TickSize, at: datetime) -> Tick | None:
         kind = _OF_SIZE.get(message.tick_type)
-        if kind is None:
-            return None
         size = float(message.size)
+        if kind is None:
+            # Each trade is followed by the day's volume: it counts those, too, that TWS does not send.
+            known = message.tick_type == _VOLUME and size >= 0
+            return line.tell(Tick(line.symbol, TickKind.VOLUME, 0.0, size, at, 0.0, 0.0)) if known else None
         if line.echo.pop(kind, None) == size:
             return None
         told = line.told.get(kind)

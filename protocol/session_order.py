@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 
 from protocol.reports import OrderReport, RequestKind
-from protocol.values import CLOSE, STOP, TARGET, OrderRef, OrderSpec, Symbol
-
-EXIT_ROLES: Final = frozenset({STOP, TARGET, CLOSE, "trail"})
-"""Orders that can only reduce a position. Any other role, also one that we do not know, may add risk."""
+from protocol.values import OrderRef, OrderSpec, Symbol
 
 
 @attrs.define

@@ -23,12 +23,12 @@ from protocol.events import (
     RejectEvent,
 )
 from protocol.reports import OrderLost, OrderReport, RequestKind, RequestRefused
-from protocol.session_order import EXIT_ROLES, SentOrder, as_asked
+from protocol.session_order import SentOrder, as_asked
 from protocol.session_translation import DEAD, STATUS, WORKING, report_of_order, report_of_spec, to_tws
 from protocol.session_words import Outbox, Sending, Urgency
 from protocol.tws import messages as tws
 from protocol.tws.codes import CodeClass
-from protocol.values import OrderRef, OrderSpec, OrderStatus, Symbol
+from protocol.values import OrderRef, OrderSpec, OrderStatus, Purpose, Symbol
 
 ACK_LOOP_S = 5.0
 """An order that has had no answer for so long is unknown (most answers take milliseconds)."""
@@ -147,7 +147,7 @@ class SentOrders:
             )
             order = to_tws(spec, self.account, sent.parent_id, transmit=spec is command.orders[-1])
             requests.append(tws.PlaceOrder(sent.order_id, contract, order))
-        exits_only = all(spec.ref.role in EXIT_ROLES for spec in command.orders)
+        exits_only = all(spec.purpose is not Purpose.ENTRY for spec in command.orders)
         urgency = Urgency.PROTECTION if exits_only else Urgency.ENTRY
         ids = tuple(request.order_id for request in requests)
         refs = tuple(spec.ref for spec in command.orders)
@@ -174,7 +174,7 @@ class SentOrders:
         sent.asked = spec
         self._await_answer(sent, RequestKind.MODIFY, out)
         order = to_tws(spec, self.account, sent.parent_id, transmit=True)
-        urgency = Urgency.PROTECTION if spec.ref.role in EXIT_ROLES else Urgency.ENTRY
+        urgency = Urgency.PROTECTION if spec.purpose is not Purpose.ENTRY else Urgency.ENTRY
         out.sends.append(
             Sending((tws.PlaceOrder(sent.order_id, contract, order),), urgency, (sent.order_id,))
         )

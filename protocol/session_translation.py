@@ -54,7 +54,7 @@ def to_tws(spec: OrderSpec, account: str, parent_id: int, *, transmit: bool) -> 
         total_quantity=Decimal(spec.quantity),
         order_type=spec.type.value,
         lmt_price=None if spec.limit_price is None else float(spec.limit_price),
-        aux_price=None if spec.stop_price is None else float(spec.stop_price),
+        aux_price=_aux_price(spec),
         tif=spec.tif.value,
         oca_group=spec.oca_group,
         oca_type=spec.oca_type,
@@ -64,7 +64,15 @@ def to_tws(spec: OrderSpec, account: str, parent_id: int, *, transmit: bool) -> 
         parent_id=parent_id,
         outside_rth=spec.outside_rth,
         good_till_date="" if spec.good_till is None else _time_text(spec.good_till),
+        good_after_time="" if spec.good_after is None else _time_text(spec.good_after),
+        trailing_percent=None if spec.trail_fraction is None else float(spec.trail_fraction * 100),
     )
+
+
+def _aux_price(spec: OrderSpec) -> float | None:
+    """The stop's price, or the dollars by which a trailing one follows."""
+    price = spec.trail_amount if spec.type is OrderType.TRAILING else spec.stop_price
+    return None if price is None else float(price)
 
 
 def _time_text(at: datetime) -> str:

@@ -10,52 +10,13 @@ from __future__ import annotations
 import enum
 from datetime import time
 from decimal import Decimal
-from typing import TypeAlias
 
 import attrs
 
-from protocol.values import Side, Symbol
-
-# --- how much: three types, never a number that means two things ---------------------------------
-
-
-@attrs.frozen
-class Shares:
-    quantity: int
-
-
-@attrs.frozen
-class Allocation:
-    """Dollars to put into one entry, at the reference price of the decision."""
-
-    dollars: Decimal
-
-
-@attrs.frozen
-class RiskFraction:
-    """Fraction of the account's equity that one stop-out may cost."""
-
-    fraction: float
-
-
-Sizing: TypeAlias = Shares | Allocation | RiskFraction
-
-# --- how far --------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Percent:
-    """A fraction of the average entry price: `Percent(0.03)` is 3 %."""
-
-    fraction: float
-
-
-@attrs.frozen
-class AtrMultiple:
-    multiple: float
-
-
-Distance: TypeAlias = Percent | AtrMultiple
+from protocol.rules.amounts import Allocation, RiskFraction, Sizing
+from protocol.rules.rule import Rule, entries_of
+from protocol.rules.used import facts_used
+from protocol.values import Symbol
 
 
 @attrs.frozen
@@ -64,45 +25,6 @@ class Atr:
 
     period: int = 14
     bar_s: int = 60
-
-
-# --- rules ----------------------------------------------------------------------------------------
-
-
-class OnOpposite(enum.Enum):
-    """What a signal against the live trade does."""
-
-    REVERSE = "reverse"
-    CLOSE = "close"
-
-
-@attrs.frozen
-class WhenSignal:
-    signals: tuple[str, ...]
-    min_confidence: float = 0.5
-
-
-@attrs.frozen
-class Enter:
-    """Enter with a native bracket: stop and target at these distances from the real average fill."""
-
-    side: Side
-    stop: Distance = Percent(0.03)
-    target: Distance | None = Percent(0.08)
-    on_opposite: OnOpposite = OnOpposite.REVERSE
-
-
-@attrs.frozen
-class Rule:
-    """`symbols` empty means every configured symbol. The cooldown holds per symbol, over all its rules."""
-
-    name: str
-    when: WhenSignal
-    then: Enter
-    symbols: tuple[Symbol, ...] = ()
-    priority: int = 100
-    cooldown_s: float = 180.0
-    max_per_day: int | None = None
 
 
 # --- when -----------------------------------------------------------------------------------------
@@ -185,6 +107,14 @@ class HttpSource:
 class SymbolSettings:
     symbol: Symbol
     sizing: Sizing = Allocation(Decimal(10_000))
+
+
+def wants_equity(settings: Settings) -> bool:
+    """Whether anything is sized by the account's worth, or reads it."""
+    sizes = [entry.sizing for entry in settings.symbols]
+    for rule in settings.rules:
+        sizes += [entry.sizing for entry in entries_of(rule.then) if entry.sizing is not None]
+    return any(isinstance(sizing, RiskFraction) for sizing in sizes) or "equity" in facts_used(settings.rules)
 
 
 @attrs.frozen

@@ -5,10 +5,12 @@ from __future__ import annotations
 from decimal import ROUND_FLOOR, Decimal
 from typing import assert_never
 
-from protocol.settings import Allocation, RiskFraction, Shares, Sizing
+from protocol.rules.amounts import Allocation, RiskFraction, Shares
 
 
-def size(sizing: Sizing, price: Decimal, stop_distance: Decimal, equity: Decimal | None) -> int | None:
+def size(
+    sizing: Shares | Allocation | RiskFraction, price: Decimal, stop_distance: Decimal, equity: Decimal | None
+) -> int | None:
     """Whole shares of one entry at `price` dollars; None when the account's equity is needed and unknown.
 
     Rounded down, so zero is possible: an allocation that does not buy one share buys none.

@@ -18,6 +18,8 @@ from protocol.events import (
     ForeignFillEvent,
     LinkEvent,
     ModifyOrderEvent,
+    NotifyEvent,
+    PositionAdjustEvent,
     PositionCloseEvent,
     PositionOpenEvent,
     PositionUpdateEvent,
@@ -25,7 +27,7 @@ from protocol.events import (
     RunEvent,
 )
 from protocol.report import dollars, total
-from protocol.values import STOP, Side
+from protocol.values import Purpose, Side
 
 _MAX_TEXT = 200
 """Characters of a text from outside that one line shows."""
@@ -46,13 +48,18 @@ def _tell(event: BaseEvent) -> str | None:
         case ForeignFillEvent():
             traded = _traded(event.side, event.quantity, event.price)
             return f"{event.symbol}: somebody else traded, {traded}"
-        case ModifyOrderEvent(ref=ref, order=order) if ref.role == STOP:
+        case ModifyOrderEvent(ref=ref, order=order) if order.purpose is Purpose.STOP:
             return f"{ref.symbol}: stop moves to {order.quantity} at {order.stop_price} ({clean(event.why)})"
         case PositionUpdateEvent():
             then = "" if event.reverse_to is None else f", then turns {_direction(event.reverse_to)}"
             return f"{event.symbol}: closes, {clean(event.reason)}{then}"
         case PositionCloseEvent():
             return f"{event.symbol}: closed, {clean(event.reason)}, {_gain(event.realized_pnl)}"
+        case PositionAdjustEvent(reason=reason, ratchet=ratchet):
+            moved = "" if ratchet is None else f", stop to {ratchet}"
+            return f"{event.symbol}: adjusted, {clean(reason)}{moved}"
+        case NotifyEvent(text=text):
+            return f"{event.symbol}: {clean(text)}"
         case RejectEvent(ref=ref):
             return (
                 f"{ref.symbol}: {event.request} of {ref.role} refused ({event.code}): {clean(event.reason)}"

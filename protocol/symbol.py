@@ -14,10 +14,19 @@ from typing import TypeAlias, assert_never
 import attrs
 
 from protocol import commands
-from protocol.chores import Chores
-from protocol.closing import clear_up, end_the_day, keep_closing, limit_entry_age, start_closing
+from protocol.additions import keep_adding
+from protocol.chores import Chores, Watch
+from protocol.closing import (
+    clear_up,
+    close_parts,
+    end_the_day,
+    exit_in_time,
+    keep_closing,
+    limit_entry_age,
+    start_closing,
+)
 from protocol.commands import BrokerCommand, Flatten, SymbolCommand, Wake
-from protocol.entry import enter_after_reversal, forget_reversal, judge
+from protocol.entry import enter_after_reversal, forget_reversal
 from protocol.events import (
     AlarmEvent,
     BaseEvent,
@@ -29,17 +38,20 @@ from protocol.events import (
     ModifyOrderEvent,
     NewOrderEvent,
     OrderStatusEvent,
+    PeerAskedEvent,
     PositionOpenEvent,
     PositionUpdateEvent,
     PredictionSignalEvent,
     ReconciledEvent,
     RejectEvent,
 )
-from protocol.linked_orders import ENTRY_ROLES
+from protocol.hedging import hear_peer
 from protocol.market_view import MarketView
 from protocol.order import TERMINAL, Order
 from protocol.protection import ANSWER_WITHIN, keep_protected
+from protocol.ratchet import keep_trailing
 from protocol.reports import (
+    AccountReport,
     CommissionCharged,
     ContractQualified,
     ExecutionReport,
@@ -53,6 +65,7 @@ from protocol.reports import (
     RequestRefused,
     SymbolSnapshot,
 )
+from protocol.rules.evaluation import evaluate, judge
 from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, told
 from protocol.values import OrderRef, OrderStatus, Side, Tick
@@ -65,24 +78,32 @@ MAX_ROUNDS = 20
 
 @attrs.frozen
 class Decision:
-    """What a message leads to, in order, and when to look again at the latest."""
+    """What a message leads to, in order, and when or at which price to look again at the latest."""
 
     events: tuple[BaseEvent, ...]
     wake_at: datetime | None
+    watch: Watch | None = None
 
 
 def decide(
     state: SymbolState, view: MarketView, plan: SymbolPlan, message: SymbolMessage, at: datetime
 ) -> Decision:
     """Everything that follows from `message` at market time `at`. Changes nothing but the market view."""
-    chores = Chores(state, view, plan, at)
+    if not isinstance(message, Tick):
+        # Ticks that are still on their way through our machine belong to the bar that they traded in.
+        view.advance(at - plan.latency)
+    chores = Chores(state, view, plan, at, message if isinstance(message, BaseEvent) else None)
     _react(chores, message)
+    asked_of_rules = 0
     for _ in range(MAX_ROUNDS):
         before = len(chores.events)
-        chores.wake_at = None
+        chores.look_afresh()
         _look_after(chores)
+        if len(chores.events) == before and plan.follows_rules and view.reconciled:
+            evaluate(chores, tuple(chores.events[asked_of_rules:before]))
+            asked_of_rules = before
         if len(chores.events) == before:
-            return Decision(tuple(chores.events), chores.wake_at)
+            return Decision(tuple(chores.events), chores.wake_at, chores.watch)
     raise RuntimeError(f"{plan.symbol}: upkeep does not come to rest after {message!r}")
 
 
@@ -92,7 +113,11 @@ def _look_after(chores: Chores) -> None:
     if chores.view.link is LinkState.UP and chores.view.reconciled:
         # What a broker that we cannot see believes is unknown: nothing is asked until the books agree.
         limit_entry_age(chores)
+        exit_in_time(chores)
+        keep_trailing(chores)
         keep_protected(chores)
+        keep_adding(chores)
+        close_parts(chores)
         keep_closing(chores)
         clear_up(chores)
         enter_after_reversal(chores)
@@ -104,13 +129,15 @@ def _react(chores: Chores, message: SymbolMessage) -> None:
             chores.view.tick(message)
         case PredictionSignalEvent():
             judge(chores, message)
-        case Wake():
+        case Wake() | commands.UseRules():
             pass  # The upkeep that follows every message is what it is for.
         case Flatten(reason=reason):
             forget_reversal(chores, reason)
             start_closing(chores, reason)
         case commands.Stop():
             _stop(chores)
+        case commands.HedgeTrade() | commands.EndHedge():
+            hear_peer(chores, message)
         case _:
             _hear(chores, message)
 
@@ -138,6 +165,8 @@ def _hear(chores: Chores, report: Report) -> None:
             chores.view.grid = grid
         case HistoryLoaded():
             chores.view.warm_up(report)
+        case AccountReport(equity=equity):
+            chores.view.equity = equity
         case _:
             assert_never(report)
 
@@ -219,8 +248,8 @@ def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
         at=chores.at, cause=str(report.code), ref=report.ref, request=report.request.value,
         code=report.code, reason=report.reason, terminal=report.terminal,
     ))  # fmt: skip
-    if report.request is RequestKind.CANCEL and not order.live:
-        return  # A cancel that crossed the end of its order: nothing that a person has to know.
+    if report.request is not RequestKind.PLACE and order.status in TERMINAL:
+        return  # It crossed the end of its order: nothing that a person has to know.
     chores.emit(AlarmEvent(
         at=chores.at, cause=str(report.ref), code="REFUSED", symbol=chores.plan.symbol,
         text=f"{report.ref.role} order, {report.request.value}: {report.reason} ({report.code})",
@@ -239,7 +268,7 @@ def _stop(chores: Chores) -> None:
     chores.view.stopping = True
     forget_reversal(chores, "the system stops")
     trade = chores.state.trade
-    for order in () if trade is None else trade.live(ENTRY_ROLES):
+    for order in () if trade is None else trade.live_entries:
         if not order.cancel_asked:
             why = "the system stops"
             chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
@@ -336,6 +365,11 @@ def commands_for(plan: SymbolPlan, epoch: int, events: Sequence[BaseEvent]) -> t
     if group:
         out.append(_placement(plan, epoch, group))
     return tuple(out)
+
+
+def peer_requests(events: Sequence[BaseEvent]) -> tuple[PeerAskedEvent, ...]:
+    """What is asked of other symbols by events that are in the journal by now."""
+    return tuple(event for event in events if isinstance(event, PeerAskedEvent))
 
 
 def _placement(plan: SymbolPlan, epoch: int, group: Sequence[NewOrderEvent]) -> commands.PlaceOrders:

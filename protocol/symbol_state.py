@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -17,23 +18,29 @@ from protocol.events import (
     CancelEvent,
     CommissionEvent,
     EntryDroppedEvent,
+    EntryPreparedEvent,
     FillEvent,
     ForeignFillEvent,
     HoldEvent,
     ModifyOrderEvent,
     NewOrderEvent,
     OrderStatusEvent,
+    PeerAskedEvent,
+    PositionAdjustEvent,
     PositionCloseEvent,
     PositionOpenEvent,
     PositionUpdateEvent,
     RejectEvent,
+    RuleFiredEvent,
+    RuleSwitchedEvent,
     SignalVerdictEvent,
+    ValueSetEvent,
 )
-from protocol.linked_orders import ENTRY_ROLES, EXIT_ROLES, Closing, LinkedOrders
+from protocol.linked_orders import Closing, LinkedOrders
 from protocol.order import TERMINAL, Order
 from protocol.position import Position
 from protocol.reports import RequestKind
-from protocol.values import TARGET, OrderSpec, OrderStatus, OrderType, Side, Symbol
+from protocol.values import MAIN, STOP, OrderSpec, OrderStatus, OrderType, Purpose, Side, Symbol
 
 _TradeChange: TypeAlias = Callable[[LinkedOrders], LinkedOrders]
 _OrderChange: TypeAlias = Callable[[Order], Order]
@@ -63,6 +70,18 @@ class SymbolState:
     """Ids of the signals that have their verdict."""
     entries: Mapping[str, tuple[datetime, ...]] = MappingProxyType({})
     """When each rule entered, on the day of its last entry."""
+    fired: Mapping[str, tuple[datetime, ...]] = MappingProxyType({})
+    """When each rule acted without entering, on the day that it last did."""
+    switched: Mapping[str, bool] = MappingProxyType({})
+    """Rules that were switched on or off since the configuration was read."""
+    values: Mapping[str, float | str | bool] = MappingProxyType({})
+    """What rules keep, by name."""
+    prepared: Mapping[str, str] = MappingProxyType({})
+    """Entries made ready: their names, and the rules that hold them."""
+    stopped_out_at: datetime | None = None
+    """When a stop last ended a trade."""
+    results: tuple[tuple[datetime, Decimal], ...] = ()
+    """When the trades of the last day that had any ended, with what each made, commissions apart."""
 
     @classmethod
     def begin(cls, symbol: Symbol) -> SymbolState:
@@ -97,6 +116,8 @@ def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
             return _in_order(state, event, lambda order: _refused(order, event))
         case PositionOpenEvent():
             return _opened(state, event)
+        case PositionAdjustEvent():
+            return _in_trade(state, event.trade, lambda trade: _adjusted(trade, event))
         case PositionUpdateEvent():
             closing = Closing(event.reason, event.at, event.reverse_to, event.signal_id, event.rule)
             return _in_trade(state, event.trade, lambda trade: attrs.evolve(trade, closing=closing))
@@ -108,6 +129,27 @@ def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
             return attrs.evolve(state, held=reason)
         case EntryDroppedEvent():
             return attrs.evolve(state, pending=None, trade=_not_reversed(state.trade))
+        case _:
+            return _ruled(state, event)
+
+
+def _ruled(state: SymbolState, event: BaseEvent) -> SymbolState:
+    """What rules leave behind."""
+    match event:
+        case PeerAskedEvent(what="hedge", peer=peer, trade=number):
+            return _in_trade(state, number, lambda trade: attrs.evolve(trade, hedges=(*trade.hedges, peer)))
+        case RuleFiredEvent(rule=rule, at=at):
+            return attrs.evolve(state, fired=_with_time(state.fired, rule, at))
+        case RuleSwitchedEvent(rule=rule, on=on):
+            return attrs.evolve(state, switched=MappingProxyType({**state.switched, rule: on}))
+        case ValueSetEvent(name=name, value=value):
+            values = {key: kept for key, kept in state.values.items() if key != name}
+            if value is not None:
+                values[name] = value
+            return attrs.evolve(state, values=MappingProxyType(values))
+        case EntryPreparedEvent(name=name, rule=rule, on=on):
+            prepared = {key: value for key, value in state.prepared.items() if key != name}
+            return attrs.evolve(state, prepared=MappingProxyType(prepared | ({name: rule} if on else {})))
         case _:
             return state
 
@@ -123,6 +165,28 @@ def _in_order(state: SymbolState, event: CancelEvent | RejectEvent, change: _Ord
     return _in_trade(state, event.ref.trade, lambda trade: trade.changed(event.ref, change))
 
 
+def _with_time(
+    times: Mapping[str, tuple[datetime, ...]], rule: str, at: datetime
+) -> Mapping[str, tuple[datetime, ...]]:
+    """The moments of a rule's last day, with one more."""
+    earlier = tuple(time for time in times.get(rule, ()) if time.date() == at.date())
+    return MappingProxyType({**times, rule: (*earlier, at)})
+
+
+def _adjusted(trade: LinkedOrders, event: PositionAdjustEvent) -> LinkedOrders:
+    ratchet = trade.ratchet
+    if event.ratchet is not None:
+        tighter = max if trade.side is Side.BUY else min
+        ratchet = event.ratchet if ratchet is None else tighter(ratchet, event.ratchet)
+    return attrs.evolve(
+        trade,
+        stop_distance=trade.stop_distance if event.stop_distance is None else event.stop_distance,
+        target_distance=trade.target_distance if event.target_distance is None else event.target_distance,
+        plan=trade.plan if event.plan is None else event.plan,
+        ratchet=ratchet,
+    )
+
+
 def _not_reversed(trade: LinkedOrders | None) -> LinkedOrders | None:
     if trade is None or trade.closing is None:
         return trade
@@ -130,13 +194,17 @@ def _not_reversed(trade: LinkedOrders | None) -> LinkedOrders | None:
 
 
 def _modified(trade: LinkedOrders, event: ModifyOrderEvent) -> LinkedOrders:
-    changed = trade.changed(event.ref, lambda order: attrs.evolve(
-        order, spec=event.order, asked_at=event.at, modified_at=event.at
-    ))  # fmt: skip
-    closing = changed.closing
-    if closing is None or event.ref.role != TARGET:
-        return changed
-    return attrs.evolve(changed, closing=attrs.evolve(closing, attempts=closing.attempts + 1))
+    def change(order: Order) -> Order:
+        closes = trade.closing is not None and order.purpose is Purpose.TARGET
+        return attrs.evolve(
+            order,
+            spec=event.order,
+            asked_at=event.at,
+            modified_at=event.at,
+            closing_attempts=order.closing_attempts + closes,
+        )
+
+    return trade.changed(event.ref, change)
 
 
 def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
@@ -146,15 +214,16 @@ def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
         return state
     # A correction replaces what the execution was before; the order follows by the difference.
     change = event.side.sign * (position.quantity - before.quantity)
-    trade = state.trade
+    trade, by = state.trade, event.ref.role
     if trade is not None and trade.trade == event.ref.trade:
         trade = trade.changed(event.ref, lambda order: order.executed(change))
-        if event.ref.role in EXIT_ROLES:
-            trade = _reduced_by_broker(trade, event, change)
-        else:
+        order = trade.find(event.ref)
+        if order is not None and order.purpose is not Purpose.ENTRY:
+            trade, by = _reduced_by_broker(trade, event, change), order.purpose.value
+        elif event.ref.role == MAIN:
             trade = _exits_follow(trade, event.at)
         state = attrs.evolve(state, trade=trade)
-    return _moved(state, position, event.at, event.ref.role)
+    return _moved(state, position, event.at, by)
 
 
 def _reduced_by_broker(trade: LinkedOrders, event: FillEvent, change: int) -> LinkedOrders:
@@ -181,7 +250,7 @@ def _exits_follow(trade: LinkedOrders, at: datetime) -> LinkedOrders:
     """The broker makes children follow their parent: when that fills or ends, its word is on its way."""
 
     def follow(order: Order) -> Order:
-        if not order.live or order.role not in EXIT_ROLES or order.status is OrderStatus.CREATED:
+        if not order.live or order.purpose is Purpose.ENTRY or order.status is OrderStatus.CREATED:
             return order
         return attrs.evolve(order, asked_at=at)
 
@@ -195,7 +264,7 @@ def _moved(state: SymbolState, position: Position, at: datetime, by: str) -> Sym
         if flat:
             trade = attrs.evolve(trade, flat_since=at, concluded_by=by)
         elif position.quantity != 0:
-            trade = attrs.evolve(trade, flat_since=None)
+            trade = attrs.evolve(trade, flat_since=None, average=position.average_price)
     return attrs.evolve(state, position=position, trade=trade)
 
 
@@ -206,7 +275,7 @@ def _trade_told(trade: LinkedOrders, event: OrderStatusEvent) -> LinkedOrders:
     after = told(order, event)
     trade = trade.changed(event.ref, lambda _: after)
     ended = order.status not in TERMINAL and after.status in TERMINAL
-    return _exits_follow(trade, event.at) if ended and order.role in ENTRY_ROLES else trade
+    return _exits_follow(trade, event.at) if ended and order.role == MAIN else trade
 
 
 def told(order: Order, event: OrderStatusEvent) -> Order:
@@ -277,9 +346,10 @@ def _opened(state: SymbolState, event: PositionOpenEvent) -> SymbolState:
         event.rule,
         event.at,
         state.position.realized_pnl,
+        state.position.commission,
+        plan=event.plan,
     )
-    earlier = tuple(at for at in state.entries.get(event.rule, ()) if at.date() == event.at.date())
-    entries = MappingProxyType({**state.entries, event.rule: (*earlier, event.at)})
+    entries = _with_time(state.entries, event.rule, event.at)
     return attrs.evolve(
         state,
         trade=trade,
@@ -297,7 +367,16 @@ def _closed(state: SymbolState, event: PositionCloseEvent) -> SymbolState:
     closing, pending = trade.closing, None
     if closing is not None and closing.reverse_to is not None:
         pending = PendingEntry(closing.reverse_to, closing.signal_id, closing.rule, event.at)
-    return attrs.evolve(state, trade=None, pending=pending)
+    results = tuple(result for result in state.results if result[0].date() == event.at.date())
+    if any(order.filled for order in trade.orders):
+        results = (*results, (event.at, event.realized_pnl))
+    return attrs.evolve(
+        state,
+        trade=None,
+        pending=pending,
+        results=results,
+        stopped_out_at=event.at if event.reason == STOP else state.stopped_out_at,
+    )
 
 
 _GIVEN_UP = frozenset({OrderStatus.CANCELLED, OrderStatus.REJECTED})

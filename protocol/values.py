@@ -41,6 +41,8 @@ class OrderType(enum.Enum):
     LIMIT = "LMT"
     STOP = "STP"
     STOP_LIMIT = "STP LMT"
+    TRAILING = "TRAIL"
+    """A stop that the broker itself moves along with the market."""
 
 
 class TimeInForce(enum.Enum):
@@ -66,7 +68,31 @@ class OrderStatus(enum.Enum):
 
 
 MAIN, STOP, TARGET, SCALE, DOUBLEDOWN, CLOSE = "main", "stop", "target", "scale", "doubledown", "close"
-"""The roles (the seeds' link types) an order can have in a trade; `close` is an order that only flattens."""
+"""The roles (the seeds' link types) an order can have in a trade; `close` is an order that only flattens.
+
+Users name further ones (`trail`, `hedge`, …); what such an order does says its `Purpose`.
+"""
+
+
+class Purpose(enum.Enum):
+    """What an order does to the position of its trade, whatever its role is called."""
+
+    ENTRY = "entry"
+    """Opens or enlarges it."""
+    STOP = "stop"
+    """Protects it."""
+    TARGET = "target"
+    """Takes its profit; the order that a close is turned into."""
+    CLOSE = "close"
+    """Flattens, or takes a part off."""
+
+
+_PURPOSES = {STOP: Purpose.STOP, TARGET: Purpose.TARGET, CLOSE: Purpose.CLOSE}
+
+
+def purpose_of(role: str) -> Purpose:
+    """By the name alone: the exits' own names, with a number for further ones. All else may add risk."""
+    return _PURPOSES.get(role.partition(".")[0], Purpose.ENTRY)
 
 
 @attrs.frozen(order=True)
@@ -162,6 +188,8 @@ class TickKind(enum.Enum):
     ASK = "ask"
     LAST = "last"
     HALTED = "halted"
+    VOLUME = "volume"
+    PREVIOUS_CLOSE = "previous_close"
 
 
 @attrs.frozen
@@ -170,7 +198,8 @@ class Tick:
 
     `price` in dollars, `size` in shares. `low` and `high` are the extremes of the trades that were
     merged into this one while a symbol was busy (equal to `price` otherwise), so that a bar built
-    from conflated ticks keeps its range. For HALTED, `price` is 1.0 (halted) or 0.0.
+    from conflated ticks keeps its range. For HALTED, `price` is 1.0 (halted) or 0.0;
+    for VOLUME, `size` is what traded that day up to now.
     """
 
     symbol: Symbol
@@ -202,6 +231,18 @@ class OrderSpec:
     parent: OrderRef | None = None
     oca_group: str = ""
     oca_type: int = 0
+    purpose: Purpose = attrs.field()
+    index: int = 0
+    """Which part of the position an exit is for, or which level an addition belongs to; from 0."""
+    trail_amount: Decimal | None = None
+    """Dollars by which a trailing stop follows; one of the two for its type, none for others."""
+    trail_fraction: Decimal | None = None
+    good_after: datetime | None = None
+    """It does not work before this moment."""
+
+    @purpose.default
+    def _purpose_by_role(self) -> Purpose:
+        return purpose_of(self.ref.role)
 
     @property
     def symbol(self) -> Symbol:

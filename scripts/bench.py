@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -30,11 +31,16 @@ from actors.timers import Timers
 from actors.tws_codec import TwsCodec
 from protocol.commands import BrokerCommand
 from protocol.events import BaseEvent, CommissionEvent
-from protocol.settings import RiskLimits, Schedule, Shares
+from protocol.market_view import MarketView
+from protocol.rules.amounts import Shares
+from protocol.rules.indicator_names import IndicatorName, indicator_name, split_suffix
+from protocol.settings import Atr, RiskLimits, Schedule
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan
 from protocol.tws.codec import encode_client, encode_server
-from protocol.tws.messages import Contract, Order, PlaceOrder, TickPrice
+from protocol.tws.framing import frame
+from protocol.tws.messages import Contract, Order, PlaceOrder, TickPrice, TickSize
+from protocol.tws.tick_bursts import LineTicks, TickBurst
 from protocol.tws.ticks import decode_tick
 from protocol.values import Symbol, Tick, TickKind
 
@@ -45,7 +51,7 @@ ROUNDS = 7
 HELP = """Measure Ringfence on this machine, against a peer in the same run.
 
 Absolute figures say what this machine did today; the ratios travel.
-Exit codes: 0 measured, 2 wrong option."""
+Exit codes: 0 measured, 1 the simulator did not bear the load, 2 wrong option."""
 
 app = App(name="bench.py", help=HELP, help_format="plaintext", version_flags=[])
 
@@ -189,6 +195,7 @@ async def _route_ticks(symbols: int) -> Figure:
                 clock=clock,
                 timers=timers,
                 set_epoch=lambda _symbol, _epoch: None,
+                ask_peer=lambda _asked: None,
                 probe=kills.probe,
             )
             await nursery.start(actor.run, 1)
@@ -199,16 +206,93 @@ async def _route_ticks(symbols: int) -> Figure:
     return figure
 
 
+INDICATORS = (
+    "sma20", "ema50", "rsi14", "adx14", "macd.signal", "bollinger.upper", "stochastic.d", "vwap",
+    "relative_volume", "opening_range.high",
+)  # fmt: skip
+"""What the view of the benchmark follows: on bars of ten seconds, and the last three on larger ones."""
+
+
+def indicator_ticks() -> Figure:
+    """Quotes and trades into the view of one symbol with ten indicators, against one with its ATR alone.
+
+    Four changes a second of market time, so that bars complete as often as in a busy market.
+    """
+    names = tuple(_indicator(text) for text in INDICATORS)
+    kinds = (TickKind.BID, TickKind.LAST, TickKind.ASK, TickKind.LAST)
+    ticks = [
+        Tick(Symbol("S"), kinds[number % 4], price, 100.0, AT + timedelta(seconds=number / 4), price, price)
+        for number in range(40_000)
+        for price in (100.0 + number * 7 % 13 / 100,)
+    ]
+
+    def feed(followed: tuple[IndicatorName, ...]) -> Callable[[int], None]:
+        def work(count: int) -> None:
+            view = MarketView(Atr(bar_s=10), followed)
+            for tick in ticks[:count]:
+                view.tick(tick)
+
+        return work
+
+    return compare("tick to view, 10 indicators", feed(names), "its ATR alone", feed(()), len(ticks))
+
+
+def _indicator(text: str) -> IndicatorName:
+    word, _, field = text.partition(".")
+    kind, parameters = split_suffix(word) or (word, ())
+    return indicator_name(kind, parameters, None, field)
+
+
+def say_ticks_to_many() -> Figure:
+    """One instant of a symbol, eight ticks, to thirty clients: written once, against each client's own."""
+    ticks: tuple[TickPrice | TickSize, ...] = tuple(
+        TickPrice(0, kind, 172.35, Decimal(300)) if kind in (1, 2, 4) else TickSize(0, kind, Decimal(300))
+        for kind in (1, 0, 2, 3, 4, 5, 8, 8)
+    )
+    lines = range(1, 31)
+    messages = [tuple(LineTicks(req_id, TickBurst(ticks)).messages()) for req_id in lines]
+
+    def ours(count: int) -> None:
+        for _ in range(count):
+            burst = TickBurst(ticks)
+            for req_id in lines:
+                burst.frames(178, req_id)
+
+    def peer(count: int) -> None:
+        for _ in range(count):
+            for own in messages:
+                b"".join([frame(encode_server(178, tick)) for tick in own])
+
+    return compare("8 ticks to 30 clients", ours, "each encoded", peer, 20)
+
+
+def measure_load() -> list[dict[str, object]]:
+    """The simulated TWS under load: another program, whose rows it prints itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "load.json"
+        program = Path(__file__).with_name("bench_load.py")
+        done = subprocess.run([sys.executable, str(program), "--json", str(told)], check=False)  # noqa: S603
+        if done.returncode:
+            sys.exit(1)
+        return [{"name": name, "value": value} for name, value in orjson.loads(told.read_bytes()).items()]
+
+
 @app.default
-def main(*, json: Annotated[Path | None, Parameter(help="Write the figures there, too.")] = None) -> int:
+def main(
+    *,
+    json: Annotated[Path | None, Parameter(help="Write the figures there, too.")] = None,
+    load: Annotated[bool, Parameter(help="Also load the simulated TWS with 30 clients: a minute.")] = True,
+) -> int:
     """Measure and print; a row each."""
     figures = []
     for measure in (
         decode_ticks,
         encode_orders,
         journal_rows,
+        indicator_ticks,
         lambda: route_ticks(10),
         lambda: route_ticks(500),
+        say_ticks_to_many,
     ):
         figure = measure()
         figures.append(figure)
@@ -217,8 +301,10 @@ def main(*, json: Annotated[Path | None, Parameter(help="Write the figures there
             f"   ratio {figure.ratio:6.2f}",
             flush=True,
         )
+    rows: list[dict[str, object]] = [{**attrs.asdict(figure), "ratio": figure.ratio} for figure in figures]
+    if load:
+        rows += measure_load()
     if json is not None:
-        rows = [{**attrs.asdict(figure), "ratio": figure.ratio} for figure in figures]
         json.write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
     print("next: scripts/run --market DIR --speed 600 --until-end --report report.json has latencies, too")
     return 0

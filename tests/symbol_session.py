@@ -43,6 +43,7 @@ class SessionStandIn:
         self.parents: dict[OrderRef, int] = {}
         self.last: dict[OrderRef, OrderReport] = {}
         self.executions: list[ExecutionReport] = []
+        self.charges: list[CommissionCharged] = []
         self.asking: RequestKind = RequestKind.PLACE
         self.status_first = False
         self.overshoots: list[str] = []
@@ -105,7 +106,10 @@ class SessionStandIn:
                 status = self._status(happening.at, happening.order)
                 return [status, execution] if self.status_first else [execution, status]
             case venue_words.CommissionCharged(at=at, exec_id=exec_id, commission=commission):
-                return [CommissionCharged(at, SLV, exec_id, commission)]
+                self.charges.append(CommissionCharged(at, SLV, exec_id, commission))
+                return [self.charges[-1]]
+            case venue_words.ExecutionCorrected():
+                return [self._corrected(happening), self._status(happening.at, happening.order)]
             case venue_words.PositionChanged():
                 return []
             case venue_words.OrderRejected():
@@ -124,6 +128,16 @@ class SessionStandIn:
         )  # fmt: skip
         self.executions.append(report)
         self._judge(report)
+        return report
+
+    def _corrected(self, happening: venue_words.ExecutionCorrected) -> ExecutionReport:
+        told = happening.execution
+        before = next(e for e in self.executions if e.exec_id == happening.replaces)
+        report = attrs.evolve(
+            before, at=happening.at, exec_id=told.exec_id, quantity=told.quantity, price=told.price
+        )
+        self.executions.append(report)
+        self._held += report.side.sign * (report.quantity - before.quantity)
         return report
 
     def _judge(self, report: ExecutionReport) -> None:
@@ -168,6 +182,9 @@ class SessionStandIn:
         return held.get(SLV, 0)
 
     def missed(self) -> list[Report]:
-        """After an outage: how the orders ended, or what they have become, that nobody was told of."""
+        """After an outage: how the orders ended, or what they have become, that nobody was told of.
+
+        Executions come with the books; what each has cost comes with them.
+        """
         self.translate()
-        return [self.last[ref] for ref in self.ids if ref in self.last]
+        return [*(self.last[ref] for ref in self.ids if ref in self.last), *self.charges]

@@ -7,8 +7,9 @@ let executions lag behind statuses, lose requests and refuse them. Time passes o
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import count
 
 import attrs
@@ -22,8 +23,10 @@ from protocol.commands import (
     PlaceOrders,
     Wake,
 )
+from protocol.chores import Watch
 from protocol.events import BaseEvent
 from protocol.exchange.happenings import MarketTick, VenueOrder
+from protocol.exchange.interventions import Interventions
 from protocol.exchange.venue import ChildActivation, Venue, VenueSettings
 from protocol.market_view import MarketView
 from protocol.reports import (
@@ -35,8 +38,11 @@ from protocol.reports import (
     RequestKind,
     RequestRefused,
 )
-from protocol.settings import RiskLimits, Shares
+from protocol.rules.amounts import Shares
+from protocol.rules.watching import turned
+from protocol.settings import RiskLimits
 from protocol.symbol import SymbolMessage, commands_for, decide
+from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, evolve
 from protocol.values import (
     CENT_GRID,
@@ -60,12 +66,18 @@ WORLD_PLAN = attrs.evolve(
 class SymbolWorld:
     """The symbol, the venue, and the mail between them."""
 
-    def __init__(self, activation: ChildActivation) -> None:
-        self.at = TEN
+    def __init__(
+        self,
+        activation: ChildActivation,
+        plan: SymbolPlan = WORLD_PLAN,
+        witness: Callable[[SymbolState, BaseEvent], None] = lambda before, event: None,
+    ) -> None:
+        """`witness` sees every event, with the state before it."""
+        self.at, self.plan, self.witness = TEN, plan, witness
         self.venue = Venue(VenueSettings(child_activation=activation))
         self.session = SessionStandIn(self.venue)
         self.state = SymbolState.begin(SLV)
-        self.view = MarketView(WORLD_PLAN.atr)
+        self.view = MarketView(plan.atr)
         self.journal: list[BaseEvent] = []
         self.mid, self.size, self.signals = 100.0, THICK, 0
         self.generation, self.link_up = 1, True
@@ -78,6 +90,7 @@ class SymbolWorld:
         self._commands: list[tuple[datetime, BrokerCommand]] = []
         self._count = count()
         self._wake_at: datetime | None = None
+        self._watch: Watch | None = None
         self._next_tick = TEN
         self.post([LinkChanged(self.at, LinkState.UP, self.generation)])
         self._tell_books()
@@ -87,12 +100,13 @@ class SymbolWorld:
     # --- the symbol ---------------------------------------------------------------------------------
 
     def say(self, message: SymbolMessage) -> None:
-        decision = decide(self.state, self.view, WORLD_PLAN, message, self.at)
+        decision = decide(self.state, self.view, self.plan, message, self.at)
         for event in decision.events:
+            self.witness(self.state, event)
             self.state = evolve(self.state, event)
         self.journal += decision.events
-        self._wake_at = decision.wake_at
-        commands = commands_for(WORLD_PLAN, 1, decision.events)
+        self._wake_at, self._watch = decision.wake_at, decision.watch
+        commands = commands_for(self.plan, 1, decision.events)
         if commands and self.crash_before_performing:
             self.crash_before_performing = False
             self.restart()
@@ -120,7 +134,8 @@ class SymbolWorld:
             state = evolve(state, event)
         assert state == self.state, "replay gives another state than life did"
         link, generation = self.view.link, self.view.generation
-        self.state, self.view, self._wake_at = state, MarketView(WORLD_PLAN.atr), None
+        self.state, self.view, self._wake_at = state, MarketView(self.plan.atr), None
+        self._watch = None
         self.view.link_changed(link, generation)
         self._obey(everything=True)
         self._tell_books()
@@ -132,6 +147,21 @@ class SymbolWorld:
                 ContractQualified(self.at, SLV, 1, CENT_GRID),
                 self.session.snapshot(self.at, self.generation),
             ])  # fmt: skip
+
+    # --- the exchange -------------------------------------------------------------------------------
+
+    def correct(self, which: int, quantity: int, price_change: Decimal) -> None:
+        """The exchange corrects one of the executions so far, or takes it back: its quantity is then 0."""
+        interventions = Interventions(self.venue)
+        standing = [e for e in interventions.effective_executions() if e.quantity]
+        if not standing:
+            return
+        told = standing[which % len(standing)]
+        # What crosses a correction may go through zero: no client can know of it before.
+        self.session.crossed |= {ref.trade for ref in self.session.ids} | {self.state.next_trade}
+        corrected = min(quantity, told.quantity)
+        interventions.correct(self.at, told.exec_id, quantity=corrected, price=told.price + price_change)
+        self._hear_venue()
 
     # --- the link and the mail ------------------------------------------------------------------------
 
@@ -233,8 +263,14 @@ class SymbolWorld:
         """As in the actor: nearly all ticks change nothing but the view."""
         if self.state.pending is not None or (self._wake_at is not None and tick.at >= self._wake_at):
             self.say(tick)
-        else:
-            self.view.tick(tick)
+            return
+        watch = self._watch
+        self.view.tick(tick)
+        mark = None if watch is None else self.view.mark(watch.side)
+        if watch is not None and mark is not None and (mark - watch.price) * watch.side.sign >= 0:
+            self.say(Wake(tick.at))
+        elif self.plan.follows_rules and turned(self.state, self.view, self.plan, tick):
+            self.say(Wake(tick.at))
 
     def pass_time(self, seconds: float) -> None:
         until = self.at + timedelta(seconds=seconds)

@@ -140,12 +140,12 @@ def test_the_minimum_is_charged_once_for_an_order_in_many_executions() -> None:
     assert bench.venue.commission_of(bench.order(1).perm_id) == Decimal("2.5")
 
 
-def test_the_profit_told_with_a_commission_is_net_of_it() -> None:
+def test_the_profit_told_with_a_commission_is_net_of_both_sides_commissions() -> None:
     bench = Bench()
     bench.quote(10.00, 10.00)
     assert only(bench.place(1, market("BUY", 100)), CommissionCharged)[0].realized_pnl is None
     bench.quote(11.00, 11.00)
-    assert only(bench.place(2, market("SELL", 100)), CommissionCharged)[0].realized_pnl == Decimal("99.00")
+    assert only(bench.place(2, market("SELL", 100)), CommissionCharged)[0].realized_pnl == Decimal("98.00")
 
 
 # --- the account ------------------------------------------------------------------------------------

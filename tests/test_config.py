@@ -14,21 +14,11 @@ from hypothesis import strategies as st
 
 from protocol.config import ConfigFaults, config_hash, default_settings, environment_layer, resolve
 from protocol.config_text import describe
-from protocol.settings import (
-    Allocation,
-    Atr,
-    AtrMultiple,
-    Enter,
-    HttpSource,
-    Mode,
-    OnOpposite,
-    Percent,
-    RiskFraction,
-    Rule,
-    Shares,
-    SymbolSettings,
-    WhenSignal,
-)
+from protocol.rules.actions import Enter, OnOpposite
+from protocol.rules.amounts import Allocation, AtrMultiple, Percent, RiskFraction, Shares
+from protocol.rules.conditions import WhenSignal
+from protocol.rules.rule import Rule
+from protocol.settings import Atr, HttpSource, Mode, SymbolSettings
 from protocol.values import Side, Symbol
 
 SLV, GLD = Symbol("SLV"), Symbol("GLD")
@@ -210,11 +200,12 @@ def test_all_faults_are_said_at_once_each_with_its_path_and_a_suggestion() -> No
     )
     assert faults == (
         "risk.max_spread: expected a number more than 0 and less than 1 (0.03 is 3 %), got 3",
-        "symbols[0].shares: only one of allocation, shares, risk_pct; allocation is given too",
+        "symbols[0].shares: only one of allocation, shares, risk_pct, shares_expr; allocation is given too",
         'rules[0].when.signal.signal: no signal "BYU" can trade; did you mean "BUY"?',
         "rules[0].then[0].enter.stop_atr: stop_pct is given too; a stop has one distance",
-        "rules[1].when.position: conditions of this kind are not in this version; it knows: signal",
-        "rules[1].then[0].enter.stop_pct: is missing: every entry has a stop; give stop_pct or stop_atr",
+        'rules[1].when.position.side: "flat" is not known here; known: long, short',
+        "rules[1].then[0].enter.stop_pct: is missing: every entry has a stop; give stop_pct = 0.03, "
+        "stop_atr = 2.0, stop_amount, stop_price or stop_expr",
         'rules[1].then[0].enter.side: expected "BUY" or "SELL", got "SHORT"',
         "broker.client_id: expected a whole number at least 0 and at most 2147483647, got \"one\"",
         'broker.prot: unknown key; did you mean "port"?',
@@ -277,14 +268,14 @@ def test_all_faults_are_said_at_once_each_with_its_path_and_a_suggestion() -> No
          "risk.min_stop_distance 0.001 and risk.max_stop_distance 0.15"),
         (rule('side = "BUY", stop_pct = 0.03, target_pct = 0.1, target_atr = 2'),
          "rules[0].then[0].enter.target_atr: target_pct is given too; a target has one distance"),
-        (rule('side = "BUY", stop_pct = 0.03, double_down = []'),
-         "rules[0].then[0].enter.double_down: is not in this version"),
+        (rule('side = "BUY", stop_pct = 0.03, double_down = 3'),
+         "rules[0].then[0].enter.double_down: expected a list of tables, got 3"),
         (rule('side = "BUY", stop_pct = 0.03', 'symbols = ["SVL"]'),
          'rules[0].symbols: "SVL" is not among the configured symbols; did you mean "SLV"?'),
         (rule('side = "BUY", stop_pct = 0.03', "max_per_day = 0"),
          "rules[0].max_per_day: expected a whole number at least 1, got 0"),
-        (rule('side = "BUY", stop_pct = 0.03').replace("enter", "hedge"),
-         "rules[0].then[0].enter: is missing: the only action of this version"),
+        (rule('side = "BUY", stop_pct = 0.03').replace("enter", "entre"),
+         "rules[0].then[0].entre: unknown key; did you mean \"enter\"?"),
         (rule('side = "BUY", stop_pct = 0.03').replace('"one"', '"{ticker}"'),
          "rules[0].name: unknown placeholder {ticker}; known: {symbol}"),
         (rule('side = "BUY", stop_pct = 0.03') * 2, 'rules[1].name: "one" is the name of another rule'),
@@ -390,8 +381,10 @@ def test_the_hash_names_the_meaning_and_not_the_writing() -> None:
 def test_another_stop_is_another_configuration(one: float, two: float) -> None:
     def hash_of(fraction: float) -> str:
         settings = default_settings((SLV,))
-        then = attrs.evolve(settings.rules[0].then, stop=Percent(fraction))
-        return config_hash(attrs.evolve(settings, rules=(attrs.evolve(settings.rules[0], then=then),)))
+        rule = settings.rules[0]
+        assert rule.entry is not None
+        changed = attrs.evolve(rule, then=attrs.evolve(rule.entry, stop=Percent(fraction)))
+        return config_hash(attrs.evolve(settings, rules=(changed,)))
 
     assert (hash_of(one) == hash_of(two)) == (one == two)
 

@@ -9,7 +9,11 @@ import trio
 
 from protocol.events import ModifyOrderEvent, PositionCloseEvent
 from protocol.exchange.venue_settings import ChildActivation
-from protocol.settings import Atr, AtrMultiple, Enter, OnOpposite, Percent, Rule, WhenSignal
+from protocol.rules.actions import Enter, OnOpposite
+from protocol.rules.amounts import AtrMultiple, Percent
+from protocol.rules.conditions import WhenSignal
+from protocol.rules.rule import Rule
+from protocol.settings import Atr
 from protocol.values import STOP, Side
 from tests.directed_market import DirectedMarket
 from tests.world import GLD, SLV, World, play, settings_for, under_both
@@ -242,9 +246,9 @@ def test_a_rule_may_say_that_an_opposite_signal_only_closes() -> None:
         assert world.working() == {}
         await world.check()
 
-    rules = tuple(
-        attrs.evolve(rule, then=attrs.evolve(rule.then, on_opposite=OnOpposite.CLOSE))
-        for rule in settings_for(SLV).rules
+    rules = (
+        Rule("long", WhenSignal(("BUY",)), Enter(Side.BUY, on_opposite=OnOpposite.CLOSE)),
+        Rule("short", WhenSignal(("SELL",)), Enter(Side.SELL, on_opposite=OnOpposite.CLOSE)),
     )
     play(story, settings=settings_for(SLV, rules=rules))
 

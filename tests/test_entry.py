@@ -11,18 +11,11 @@ import pytest
 from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders, Stop
 from protocol.events import EntryDroppedEvent
 from protocol.reports import LinkChanged, LinkState
-from protocol.settings import (
-    Allocation,
-    AtrMultiple,
-    Enter,
-    OnOpposite,
-    Percent,
-    RiskFraction,
-    RiskLimits,
-    Rule,
-    Shares,
-    WhenSignal,
-)
+from protocol.rules.actions import Enter, OnOpposite
+from protocol.rules.amounts import Allocation, AtrMultiple, Percent, RiskFraction, Shares
+from protocol.rules.conditions import WhenSignal
+from protocol.rules.rule import Rule
+from protocol.settings import RiskLimits
 from protocol.symbol_plan import rules_of
 from protocol.values import (
     MAIN,
@@ -31,6 +24,7 @@ from protocol.values import (
     OrderSpec,
     OrderStatus,
     OrderType,
+    Purpose,
     Side,
     Symbol,
     Tick,
@@ -49,7 +43,10 @@ def bracket(side: Side, quantity: int, stop: str, target: str) -> PlaceOrders:
         ref(STOP), side.opposite, quantity, OrderType.STOP, TimeInForce.GTC, stop_price=D(stop),
         outside_rth=True, parent=main.ref, oca_group="t:SLV:000001", oca_type=2,
     )  # fmt: skip
-    other = attrs.evolve(child, ref=ref(TARGET), type=OrderType.LIMIT, stop_price=None, limit_price=D(target))
+    other = attrs.evolve(
+        child, ref=ref(TARGET), type=OrderType.LIMIT, stop_price=None, limit_price=D(target),
+        purpose=Purpose.TARGET,
+    )  # fmt: skip
     return PlaceOrders(SLV, 1, (main, other, child))
 
 

@@ -28,6 +28,7 @@ PURE_MODULES = frozenset(
         "__future__",
         "abc",
         "array",
+        "ast",
         "attrs",
         "bisect",
         "cattrs",
@@ -50,13 +51,17 @@ PURE_MODULES = frozenset(
         "re",
         "string",
         "struct",
+        "talipp",
         "types",
         "typing",
         "urllib.parse",
         "zoneinfo",
     }
 )
-"""What `protocol/` may import: data and arithmetic; nothing that waits, reads a clock or does IO."""
+"""What `protocol/` may import: data and arithmetic; nothing that waits, reads a clock or does IO.
+
+talipp is arithmetic, too: indicators in pure Python, without a dependency.
+"""
 
 CATCHES_EVERYTHING = frozenset({"actors/supervisor.py", "actors/tws_codec.py"})
 """The supervisor turns deaths into decisions; what ibapi cannot decode becomes an event."""
@@ -69,6 +74,7 @@ OPENS_NURSERIES = {
     "actors/broker.py": "reading and writing of one link, which end together",
     "scripts/tws_simulator.py": "the simulated TWS, until a signal ends it",
     "scripts/bench.py": "the actors that are measured",
+    "scripts/bench_load.py": "the clients that load the simulated TWS",
     "actors/run.py": "the tree and the simulator beside it, until something ends the run",
 }
 

@@ -80,6 +80,8 @@ def any_of(kind: Any) -> st.SearchStrategy[Any]:
     """Values of a type that appears in an event."""
     if kind in LEAVES:
         return LEAVES[kind]
+    if typing.get_origin(kind) is tuple:
+        return st.lists(any_of(typing.get_args(kind)[0]), max_size=3).map(tuple)
     if isinstance(kind, types.UnionType):
         return st.one_of([any_of(part) for part in typing.get_args(kind)])
     if issubclass(kind, enum.Enum):

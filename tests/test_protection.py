@@ -20,7 +20,7 @@ from protocol.protection import (
     wanted_quantity,
 )
 from protocol.reports import RequestKind
-from protocol.settings import Shares
+from protocol.rules.amounts import Shares
 from protocol.values import (
     CENT_GRID,
     CLOSE,

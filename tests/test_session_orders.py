@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from protocol.commands import PlaceOrders
 from protocol.reports import CommissionCharged, ExecutionReport, LinkState, OrderReport, RequestRefused
-from protocol.session import Phase, Session
+from protocol.session import Session
 from protocol.session_contracts import Qualified
+from protocol.session_phase import Phase
 from protocol.session_words import Outbox, Sending
 from protocol.settings import BrokerSettings
 from protocol.tws import messages as tws

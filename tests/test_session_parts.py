@@ -225,7 +225,9 @@ def test_prices_that_a_type_has_not_are_not_read() -> None:
     assert price_fields(OrderType.LIMIT, 30.0, 0.0) == (Decimal("30.0"), None)
     assert price_fields(OrderType.MARKET, 0.0, 0.0) == (None, None)
     assert order_type("STPLMT") is OrderType.STOP_LIMIT
-    assert order_type("TRAIL") is None
+    assert order_type("TRAIL") is OrderType.TRAILING
+    assert price_fields(OrderType.TRAILING, None, 0.5) == (None, None), "what it holds there is an amount"
+    assert order_type("TRAIL LIMIT") is None
 
 
 def test_a_time_limit_is_written_as_tws_reads_it() -> None:

@@ -85,7 +85,8 @@ def test_help_teaches_and_does_nothing() -> None:
     assert done.returncode == 0
     assert "--truth" in done.stdout
     assert "--state" in done.stdout
-    assert "--faults" not in done.stdout
+    assert "--faults" in done.stdout
+    assert "--control" in done.stdout
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -112,8 +113,11 @@ def test_account_cash_and_version_can_be_chosen() -> None:
         (("--start", "25:00"), "--start: must be a time of day such as 09:45"),
         (("--start", "03:00"), "--start: the exchange is closed"),
         (("--cash", "lots"), "--cash: must be an amount"),
-        (("--server-version-max", "200"), "--server-version-max: must be 157 to 178"),
+        (("--server-version-max", "201"), "--server-version-max: must be 157 to 200"),
         (("--truth", "/no/such/folder/truth"), "--truth: /no/such/folder/truth"),
+        (("--control", "70000"), "--control: must be from 0 to 65535"),
+        (("--account", "DU1", "--account", "DU1=5"), "--account: DU1 is named twice"),
+        (("--faults", "/no/such/file.toml"), "/no/such/file.toml: cannot be read"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line_and_exit_2(options: tuple[str, ...], complaint: str) -> None:
@@ -121,6 +125,42 @@ def test_a_wrong_call_is_one_clear_line_and_exit_2(options: tuple[str, ...], com
     assert (done.returncode, done.stdout) == (2, "")
     assert complaint in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_everything_that_is_wrong_in_the_files_is_told_at_once(tmp_path: Path) -> None:
+    first, second = tmp_path / "settings.toml", tmp_path / "faults.toml"
+    first.write_text('[venue]\nexchang = "IEX"\n[session]\norder_latency_s = -1\n')
+    second.write_text('[[fault]]\nkind = "drop_conection"\n')
+    done = program("--settings", str(first), "--faults", str(second))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line.rpartition("tws_simulator.py: ")[2] for line in done.stderr.splitlines()] == [
+        f'{first}: venue.exchang: unknown key; did you mean "exchange"?',
+        f"{first}: session: 'order_latency_s' must be >= 0: -1.0",
+        f"{second}: fault[1].kind: 'drop_conection' is no fault; did you mean \"drop_connection\"?",
+    ]
+
+
+def test_several_accounts_and_a_fault_from_a_file_and_the_end_by_command(tmp_path: Path) -> None:
+    faults, truth = tmp_path / "faults.toml", tmp_path / "truth.jsonl"
+    faults.write_text('[[fault]]\nkind = "shift_next_id"\nby = 99\n')
+    options = ("--account", "DU1", "--account", "DU2=5000", "--faults", str(faults), "--truth", str(truth))
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), "--port", "0", "--control", "0", *options],
+        stdout=subprocess.PIPE, text=True, cwd="/", env=environment(),
+    )  # fmt: skip
+    assert process.stdout is not None
+    with process:
+        ports = [int(process.stdout.readline().rpartition(":")[2]) for _ in range(2)]
+        heard = talk(ports[0], wait_for=m.NextValidId)
+        assert m.ManagedAccounts(("DU1", "DU2")) in heard
+        assert m.NextValidId(100) in heard
+        with socket.create_connection(("127.0.0.1", ports[1]), PATIENCE_S) as control:
+            control.sendall(b'{"do": "books"}\n{"do": "stop"}\n')
+            books = json.loads(control.makefile().readline())
+        assert process.wait(PATIENCE_S) == 0
+    assert [account["cash"] for account in books["accounts"]] == [1_000_000, 5000]
+    faults_told = [json.loads(line) for line in truth.read_text().splitlines()]
+    assert [line["fault"] for line in faults_told if line["kind"] == "fault"] == ["shift_next_id"]
 
 
 def test_a_port_in_use_is_one_clear_line_and_exit_2() -> None:

@@ -36,6 +36,7 @@ async def test_a_signal_too_many_before_the_books_agree_is_refused_and_not_forgo
         clock=clock,
         timers=Timers(clock, lambda _symbol, _at: None),
         set_epoch=lambda _symbol, _epoch: None,
+        ask_peer=lambda _asked: None,
         probe=Kills((), clock).probe,
     )
     async with trio.open_nursery() as nursery:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -44,6 +45,7 @@ from protocol.values import (
     OrderSpec,
     OrderStatus,
     OrderType,
+    Purpose,
     Side,
     Symbol,
     TimeInForce,
@@ -131,7 +133,9 @@ def test_a_notable_event_is_one_line_in_the_time_of_the_exchange(event: BaseEven
     "event",
     [
         NewOrderEvent(at=T0, ref=ref(STOP), order=stop_order("14.16")),
-        ModifyOrderEvent(at=T0, ref=ref(TARGET), order=stop_order("1"), why="x"),
+        ModifyOrderEvent(
+            at=T0, ref=ref(TARGET), order=attrs.evolve(stop_order("1"), purpose=Purpose.TARGET), why="x"
+        ),
         OrderStatusEvent(at=T0, ref=ref(STOP), status=OrderStatus.SUBMITTED, perm_id=1, quantity=1, filled=0),
         SignalVerdictEvent(
             at=T0, signal_id="s", symbol="SLV", verdict=Verdict.IGNORED, code="no_trade", reason=""

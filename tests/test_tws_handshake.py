@@ -47,6 +47,8 @@ def server(server_max: int = 178) -> ServerConnection:
         (158, 158, 178, None),
         (178, 100, 156, None),
         (170, 171, 178, None),
+        (200, 100, 225, 200),
+        (200, 157, 178, 178),
     ],
 )
 def test_the_newest_common_version_is_agreed_on(
@@ -56,7 +58,7 @@ def test_the_newest_common_version_is_agreed_on(
 
 
 def test_158_is_never_agreed_on() -> None:
-    agreed = {negotiate(ours, 100, theirs) for ours in range(157, 179) for theirs in range(157, 226)}
+    agreed = {negotiate(ours, 100, theirs) for ours in range(157, 201) for theirs in range(157, 226)}
     assert agreed == set(spoken())
     assert 158 not in agreed
 

@@ -345,7 +345,7 @@ def test_a_what_if_order_is_answered_and_never_becomes_one() -> None:
     assert said(heard) == ["openOrder 1 PreSubmitted"]
     preview = heard[0]
     assert isinstance(preview, m.OpenOrder)
-    assert preview.state.init_margin_change == 625.0
+    assert (preview.state.init_margin_change, preview.state.maint_margin_change) == (1250.0, 625.0)
     assert preview.state.commission == 1.0
     assert said(face.ask(m.ReqOpenOrders())) == ["OpenOrderEnd"]
 

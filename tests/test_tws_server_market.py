@@ -105,6 +105,7 @@ def test_a_line_begins_with_its_parameters_and_the_quote_as_it_stands() -> None:
         m.TickString(5, 45, epoch),
         m.TickPrice(5, 6, 25.01, Decimal(0)),
         m.TickPrice(5, 7, 25.01, Decimal(0)),
+        m.TickPrice(5, 14, 25.01, Decimal(0)),
         m.TickSize(5, 8, Decimal(900)),
         m.TickGeneric(5, 49, 0.0),
     ]
@@ -131,6 +132,7 @@ def test_every_trade_is_told_with_its_time_even_at_the_same_price() -> None:
         m.TickPrice(5, 4, 25.01, Decimal(50)),
         m.TickPrice(5, 6, 25.01, Decimal(0)),
         m.TickPrice(5, 7, 25.01, Decimal(0)),
+        m.TickPrice(5, 14, 25.01, Decimal(0)),
         m.TickSize(5, 5, Decimal(50)),
         m.TickSize(5, 8, Decimal(50)),
         m.TickString(5, 45, epoch),
@@ -244,9 +246,9 @@ def test_positions_are_listed_and_then_told_with_each_change() -> None:
     face.quote(25.0, 25.02)
     assert face.ask(m.ReqPositions()) == [m.PositionEnd()]
     heard = face.place(1, market_order("BUY", 100))
-    assert heard[-1] == m.Position("DU1234567", SLV_ECHO, Decimal(100), 25.02)
+    assert heard[-1] == m.Position("DU1234567", SLV_ECHO, Decimal(100), 25.03)
     assert face.ask(m.ReqPositions()) == [
-        m.Position("DU1234567", SLV_ECHO, Decimal(100), 25.02),
+        m.Position("DU1234567", SLV_ECHO, Decimal(100), 25.03),
         m.PositionEnd(),
     ]
     assert face.place(2, market_order("SELL", 100))[-1] == m.Position("DU1234567", SLV_ECHO, Decimal(0), 0.0)
@@ -264,7 +266,7 @@ def test_account_updates_are_values_portfolio_time_and_end() -> None:
     assert values["TotalCashValue"] == "997497.00"
     assert values["NetLiquidation"] == "999998.00"
     assert values["GrossPositionValue"] == "2501.00"
-    assert values["RealizedPnL"] == "-1.00"
+    assert (values["RealizedPnL"], values["UnrealizedPnL"]) == ("0.00", "-2.00")
     assert said(heard)[-3:] == ["PortfolioValue", "AccountUpdateTime", "AccountDownloadEnd"]
     assert heard[-2] == m.AccountUpdateTime("10:00")
     assert said(face.ask(m.ReqAccountUpdates(True, "DU9"))) == ["error -1 321"]
@@ -307,8 +309,8 @@ def test_profit_is_told_at_once_and_then_when_it_changes() -> None:
     face.place(1, market_order("BUY", 100))
     face.quote(25.10, 25.12)
     assert face.pass_time(1) == [
-        m.PnL(6, 8.0, 9.0, -1.0),
-        m.PnLSingle(7, Decimal(100), 8.0, 9.0, -1.0, 2511.0),
+        m.PnL(6, 8.0, 8.0, 0.0),
+        m.PnLSingle(7, Decimal(100), 8.0, 8.0, 0.0, 2511.0),
     ]
     assert face.pass_time(1) == []
     face.ask(m.CancelPnL(6))

@@ -39,7 +39,15 @@ def codes(happened: tuple[Happening, ...]) -> list[int]:
         (attrs.evolve(market("BUY", 10), order_type="TRAIL"), 321),
         (attrs.evolve(market("BUY", 10), action="HOLD"), 321),
         (attrs.evolve(market("BUY", 10), account="U999"), 321),
-        (attrs.evolve(market("BUY", 10), all_or_none=True), 321),
+        (attrs.evolve(market("BUY", 10), order_type="BOX TOP"), 387),
+        (attrs.evolve(market("BUY", 10), order_type="MKT PRT"), 387),
+        (attrs.evolve(stop("BUY", 10, 9.50), order_type="STP PRT"), 387),
+        (attrs.evolve(market("BUY", 10), order_type="NONSENSE"), 321),
+        (attrs.evolve(market("BUY", 10), cash_qty=1000.0), 10244),
+        (attrs.evolve(market("BUY", 10), tif="EVER"), 10052),
+        (attrs.evolve(market("BUY", 10), min_qty=11), 321),
+        (attrs.evolve(market("BUY", 10), trigger_method=5), 321),
+        (attrs.evolve(market("BUY", 10), good_after_time="later"), 343),
         (attrs.evolve(market("BUY", 10), what_if=True), 321),
         (attrs.evolve(market("BUY", 10), oca_group="g", oca_type=4), 321),
         (market("BUY", 0), 434),
@@ -86,7 +94,7 @@ def test_buying_power_is_checked_only_where_it_is_asked_for_and_never_for_a_clos
     assert codes(bench.place(1, market("BUY", 201))) == [201]
     assert fills(bench.place(2, market("BUY", 199)))
     assert codes(bench.place(3, market("SELL", 199))) == []
-    unlimited = Bench(settings=VenueSettings(accounts=accounts))
+    unlimited = Bench(settings=VenueSettings(accounts=accounts, check_margin=False))
     unlimited.quote(10.00, 10.00)
     assert fills(unlimited.place(1, market("BUY", 201)))
 

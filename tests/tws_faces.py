@@ -68,10 +68,16 @@ class StillMarket:
 class Face:
     """The server and what it said since the last look, client by client."""
 
-    def __init__(self, settings: TwsSettings | None = None, *, open_: bool = True) -> None:
+    def __init__(
+        self,
+        settings: TwsSettings | None = None,
+        *,
+        open_: bool = True,
+        venue: VenueSettings | None = None,
+    ) -> None:
         self.market = StillMarket()
-        self.settings = VenueSettings()
-        self.server = TwsServer(self.market, Venue(self.settings), self.settings, settings)
+        self.settings = venue or VenueSettings()
+        self.server = TwsServer(self.market, Venue(self.settings), settings)
         self.now = NOW
         self.server.turn(Boundary(OPENING, Turn.OPENS if open_ else Turn.CLOSES))
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from protocol.tws import messages as m
 from protocol.tws.kinds import UNSET_DOUBLE
+from protocol.tws.versions import NEWEST
 
 T = TypeVar("T")
 
@@ -53,17 +54,19 @@ CONTRACT_OF_A_HOLDING = CONTRACT_OF_AN_EXECUTION - {"exchange"} | {"primary_exch
 CONTRACT_OF_A_REQUEST = CONTRACT_OF_AN_EXECUTION | {"primary_exchange"}
 
 _ONLY_COMPLETED = _names(
-    "parent_perm_id auto_cancel_date route_marketable_to_bbo imbalance_only shareholder ref_futures_con_id"
+    "parent_perm_id auto_cancel_date route_marketable_to_bbo shareholder ref_futures_con_id"
 )
-NOT_PLACED = _ONLY_COMPLETED | _names("client_id perm_id basis_points basis_points_type")
+NOT_PLACED = _ONLY_COMPLETED | _names(
+    "client_id perm_id basis_points basis_points_type bond_accrued_interest submitter"
+)
 _ONLY_PLACED = _names(
     "transmit override_percentage_constraints active_start_time active_stop_time advanced_error_override"
-    " manual_order_time order_misc_options ext_operator mifid2_decision_maker mifid2_decision_algo"
+    " manual_order_time order_misc_options mifid2_decision_maker mifid2_decision_algo"
     " mifid2_execution_trader mifid2_execution_algo scale_table algo_id"
 )
 NOT_ECHOED = _ONLY_PLACED | _ONLY_COMPLETED
 NOT_COMPLETED = _ONLY_PLACED | _names(
-    "client_id parent_id block_order auction_strategy e_trade_only firm_quote_only nbbo_price_cap"
+    "ext_operator manual_order_indicator include_overnight bond_accrued_interest client_id parent_id block_order auction_strategy e_trade_only firm_quote_only nbbo_price_cap"
     " basis_points basis_points_type opt_out_smart_routing what_if delta_neutral_settling_firm"
     " delta_neutral_clearing_account delta_neutral_clearing_intent delta_neutral_open_close"
     " adjusted_order_type trigger_price adjusted_stop_price adjusted_stop_limit_price"
@@ -81,7 +84,32 @@ SINCE = {
     "compete_against_best_offset": 170,
     "mid_offset_at_whole": 170,
     "mid_offset_at_half": 170,
+    "customer_account": 183,
+    "professional_customer": 184,
+    "bond_accrued_interest": 185,
+    "include_overnight": 189,
+    "manual_order_indicator": 192,
+    "submitter": 198,
+    "imbalance_only": 199,
 }
+SINCE_IN_AN_ECHO = {"ext_operator": 193, "manual_order_indicator": 193}
+PREVIEW = (
+    "margin_currency",
+    *(
+        f"{margin}_{when}_outside_rth"
+        for margin in ("init_margin", "maint_margin", "equity_with_loan")
+        for when in ("before", "change", "after")
+    ),
+    "suggested_size",
+    "reject_reason",
+    "order_allocations",
+)
+"""What a state says from 195 on."""
+GATES = (
+    157, 159, 160, 162, 163, 164, 166, 169, 170, 176, 177, 178,
+    179, 182, 183, 184, 185, 186, 187, 189, 190, 192, 193, 194, 195, 196, 197, 198, 199, 200,
+)  # fmt: skip
+"""The versions at which some message looks different from before; 159 for what came with 158."""
 DELTA_NEUTRAL = _names(
     "con_id settling_firm clearing_account clearing_intent open_close short_sale short_sale_slot"
     " designated_location",
@@ -150,7 +178,7 @@ def of_type(hint: Any, text: _Texts, whole: bool) -> st.SearchStrategy[Any]:
 def instances(of: type[T], text: _Texts = ANY_TEXT, whole: bool = False) -> st.SearchStrategy[T]:
     """Random objects of an attrs class: each attribute at its default or drawn from its type."""
     if of is m.Order:
-        return cast("st.SearchStrategy[T]", orders(178, text))
+        return cast("st.SearchStrategy[T]", orders(NEWEST, text))
     hints = _hints(cast("Any", of))
     parts = {}
     for field in _fields(cast("Any", of)):
@@ -313,10 +341,17 @@ def placements(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.Plac
 NOT_IN_A_STATE_ECHO = ("completed_time", "completed_status")
 
 
+def echoed(order: m.Order, version: int) -> m.Order:
+    """What an openOrder repeats of an order."""
+    late = {name for name, since in SINCE_IN_AN_ECHO.items() if version < since}
+    return without(order, NOT_ECHOED | late)
+
+
 @st.composite
 def open_orders(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.OpenOrder:
-    state = draw(instances(m.OrderState, text).map(lambda state: without(state, NOT_IN_A_STATE_ECHO)))
-    order = without(draw(orders(version, text)), NOT_ECHOED)
+    unsaid = NOT_IN_A_STATE_ECHO if version >= 195 else (*NOT_IN_A_STATE_ECHO, *PREVIEW)
+    state = draw(instances(m.OrderState, text).map(lambda state: without(state, unsaid)))
+    order = echoed(draw(orders(version, text)), version)
     return m.OpenOrder(draw(INTEGERS), draw(contracts(CONTRACT_OF_AN_ORDER_ECHO, text)), order, state)
 
 
@@ -325,9 +360,11 @@ def completed_orders(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> 
     state = draw(
         instances(m.OrderState, text).map(lambda state: only(state, ["status", *NOT_IN_A_STATE_ECHO]))
     )
-    # Here the flag is older than its gate in the other two messages.
+    # Here the two flags are older than their gates in the other two messages.
     order = attrs.evolve(
-        without(draw(orders(version, text)), NOT_COMPLETED), auto_cancel_parent=draw(st.booleans())
+        without(draw(orders(version, text)), NOT_COMPLETED),
+        auto_cancel_parent=draw(st.booleans()),
+        imbalance_only=draw(st.booleans()),
     )
     contract = draw(contracts(CONTRACT_OF_AN_ORDER_ECHO, text))
     return m.CompletedOrder(contract, order, state, draw(QUANTITIES))
@@ -339,6 +376,8 @@ def contract_data(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.C
     contract = attrs.evolve(
         only(details.contract, CONTRACT_OF_A_REQUEST),
         last_trade_date_or_contract_month=draw(st.sampled_from(["", "20260320"])),
+        last_trade_date=draw(text) if version >= 182 else "",
+        sec_type=draw(st.sampled_from(["STK", "FUND", "OPT"])),
     )
     details = attrs.evolve(
         details, contract=contract, last_trade_time=draw(st.sampled_from(["", "16:00:00"]))
@@ -347,7 +386,18 @@ def contract_data(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.C
         details = without(details, ["last_trade_time"])
     sizes = ["min_size", "size_increment", "suggested_size_increment"]
     unsaid = sizes if version < 163 else sizes[1:] if version < 164 else ["md_size_multiplier"]
+    unsaid = unsaid + ["fund"] * (version < 179 or contract.sec_type != "FUND")
+    unsaid += ["ineligibility_reasons"] * (version < 186)
     return m.ContractData(draw(INTEGERS), without(details, unsaid))
+
+
+OF_A_TRADE = _names("price size attr_mask exchange special_conditions")
+OF_A_TICK = {1: OF_A_TRADE, 2: OF_A_TRADE, 3: _names("bid ask bid_size ask_size attr_mask"), 4: _names("mid")}
+
+
+def _tick_of(tick: m.TickByTick, kind: int) -> m.TickByTick:
+    """`tick` as one of this kind: only what belongs to it travels."""
+    return only(attrs.evolve(tick, tick_type=kind), {"req_id", "tick_type", "epoch_s"} | OF_A_TICK[kind])
 
 
 def server_messages(of: type, version: int, text: _Texts = ANY_TEXT) -> st.SearchStrategy[Any]:
@@ -363,12 +413,25 @@ def server_messages(of: type, version: int, text: _Texts = ANY_TEXT) -> st.Searc
         names = st.text("ABCDU0123456789", min_size=1, max_size=9)
         return st.builds(m.ManagedAccounts, st.lists(names, max_size=3).map(tuple))
     drawn: st.SearchStrategy[Any] = instances(of, text, whole)
-    if of is m.ErrorMessage and version < 166:
-        return drawn.map(lambda error: without(error, ["advanced_json"]))
-    if of is m.ExecDetails and version < 178:
-        drawn = drawn.map(
-            lambda said: attrs.evolve(said, execution=without(said.execution, ["pending_price_revision"]))
+    if of is m.TickByTick:
+        return drawn.flatmap(
+            lambda tick: st.sampled_from(sorted(OF_A_TICK)).map(lambda kind: _tick_of(tick, kind))
         )
+    if of is m.TickOptionComputation:
+        return drawn.filter(lambda said: not {-1.0, -2.0} & set(attrs.astuple(said)[3:]))
+    if of is m.SymbolSamples and version < 176:
+        unsaid = ["description", "issuer_id"]
+        return drawn.map(
+            lambda said: attrs.evolve(said, contracts=tuple(without(one, unsaid) for one in said.contracts))
+        )
+    if of is m.ErrorMessage:
+        unsaid = ["advanced_json"] * (version < 166) + ["time_ms"] * (version < 194)
+        return drawn.map(lambda error: without(error, unsaid))
+    if of is m.HistoricalData and version >= 196:
+        return drawn.map(lambda said: without(said, ["start", "end"]))
+    if of is m.ExecDetails:
+        late = ["pending_price_revision"] * (version < 178) + ["submitter"] * (version < 198)
+        drawn = drawn.map(lambda said: attrs.evolve(said, execution=without(said.execution, late)))
     if of in {m.ExecDetails, m.Position}:
         return drawn.map(
             lambda said: attrs.evolve(said, contract=only(said.contract, CONTRACT_OF_AN_EXECUTION))
@@ -378,6 +441,7 @@ def server_messages(of: type, version: int, text: _Texts = ANY_TEXT) -> st.Searc
     return drawn
 
 
+CONTRACT_OF_FUNDAMENTALS = _names("con_id symbol sec_type exchange primary_exchange currency local_symbol")
 LEG_OF_A_REQUEST = ("con_id", "ratio", "action", "exchange")
 
 
@@ -395,12 +459,26 @@ def client_requests(of: type, version: int, text: _Texts = ANY_TEXT) -> st.Searc
     if of is m.PlaceOrder:
         return placements(version, text)
     drawn: st.SearchStrategy[Any] = instances(of, text)
-    if of is m.CancelOrder and version < 169:
-        return drawn.map(lambda asked: without(asked, ["manual_cancel_time"]))
+    if of in {m.CancelOrder, m.GlobalCancel}:
+        unsaid = ["manual_cancel_time"] * (of is m.CancelOrder and version < 169)
+        unsaid += ["ext_operator", "manual_order_indicator"] * (version < 192)
+        return drawn.map(lambda asked: without(asked, unsaid))
+    if of is m.ReqExecutions and version < 200:
+        days = ["last_n_days", "specific_dates"]
+        return drawn.map(lambda asked: attrs.evolve(asked, filter=without(asked.filter, days)))
     names = {
         m.ReqContractDetails: CONTRACT_OF_A_REQUEST | {"include_expired", "sec_id_type", "sec_id"},
         m.ReqMktData: CONTRACT_OF_A_REQUEST | {"combo_legs", "delta_neutral_contract"},
         m.ReqHistoricalData: CONTRACT_OF_A_REQUEST | {"include_expired", "combo_legs"},
+        m.ReqTickByTick: CONTRACT_OF_A_REQUEST,
+        m.ReqMarketDepth: CONTRACT_OF_A_REQUEST,
+        m.ReqRealTimeBars: CONTRACT_OF_A_REQUEST,
+        m.CalculateImpliedVolatility: CONTRACT_OF_A_REQUEST,
+        m.CalculateOptionPrice: CONTRACT_OF_A_REQUEST,
+        m.ReqHeadTimestamp: CONTRACT_OF_A_REQUEST | {"include_expired"},
+        m.ReqHistogram: CONTRACT_OF_A_REQUEST | {"include_expired"},
+        m.ReqHistoricalTicks: CONTRACT_OF_A_REQUEST | {"include_expired"},
+        m.ReqFundamentalData: CONTRACT_OF_FUNDAMENTALS,
     }.get(of)
     if names is None:
         return drawn

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import attrs
 
+from protocol.exchange.contract_key import contract_key
 from protocol.exchange.happenings import Executed, Happening, MarketTick, Status, VenueOrder
 from protocol.exchange.venue import AccountSettings, ChildActivation, Venue, VenueSettings
 from protocol.tws.messages import Contract, Order
@@ -70,7 +71,7 @@ class Bench:
         self, bid: float, ask: float, size: int = 1000, *, contract: Contract = SLV
     ) -> tuple[Happening, ...]:
         tick = MarketTick(
-            at=self.later(), symbol=contract.symbol, bid=bid, bid_size=size, ask=ask, ask_size=size
+            at=self.later(), symbol=contract_key(contract), bid=bid, bid_size=size, ask=ask, ask_size=size
         )
         self.venue.tick(tick)
         return self.venue.take()

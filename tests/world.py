@@ -47,7 +47,8 @@ from protocol.journal_checks import check_journal
 from protocol.kills import KillOrder
 from protocol.prediction_shelf import StoredPrediction
 from protocol.report import disagreements
-from protocol.settings import Settings, Shares, SymbolSettings
+from protocol.rules.amounts import Shares
+from protocol.settings import Settings, SymbolSettings
 from protocol.signal_gate import GateLimits, SeenSignals, judge
 from protocol.symbol_state import SymbolState
 from protocol.values import OrderRef, Symbol
@@ -288,7 +289,7 @@ class World:
         return {
             role: (
                 order.order.action, order.remaining,
-                order.order.aux_price if role == "stop" else order.order.lmt_price,
+                order.order.aux_price if order.order.order_type in ("STP", "TRAIL") else order.order.lmt_price,
             )
             for role, order in self.working(symbol).items()
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The stocks that the simulated TWS knows: their contract ids and descriptions.
+"""Contract ids, and the contracts of stocks.
 
 A contract id must be the same in every run and process, with any set of symbols, so it is computed
 from the ticker alone. Up to five characters it is a positional number (no two tickers share one);
@@ -9,27 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import date
 from zoneinfo import ZoneInfo
 
-import attrs
-
-from protocol.exchange.calendar import session_of
-from protocol.tws.messages import Contract, ContractDetails, MarketRule
+from protocol.tws.messages import Contract
 
 NEW_YORK = ZoneInfo("America/New_York")
-
-MARKET_RULE_ID = 26
-"""The rule that TWS names for US stocks: cents at any price."""
-MIN_TICK = 0.01
 
 _ALPHABET = " ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-"
 _FIRST_SHORT_ID = 100_000
 _SHORT_LENGTH = 5
 _FIRST_LONG_ID = 200_000_000
 _LONG_IDS = 1_800_000_000
-_VENUES = "SMART,NYSE,NASDAQ,ARCA,BATS,IEX,ISLAND"
-_ORDER_TYPES = "ACTIVETIM,DAY,GTC,GTD,IOC,LMT,MKT,OUTRTH,STP,STPLMT"
 
 
 def contract_id(symbol: str) -> int:
@@ -67,41 +57,3 @@ def stock(symbol: str, exchange: str = "SMART") -> Contract:
         local_symbol=symbol,
         trading_class=symbol,
     )
-
-
-def details_of(symbol: str, today: date) -> ContractDetails:
-    """What reqContractDetails answers; trading hours of the days that the calendar knows around `today`."""
-    return ContractDetails(
-        contract=attrs.evolve(stock(symbol), primary_exchange="NASDAQ"),
-        market_name="NMS",
-        min_tick=MIN_TICK,
-        order_types=_ORDER_TYPES,
-        valid_exchanges=_VENUES,
-        long_name=symbol,
-        time_zone_id="US/Eastern",
-        trading_hours=_hours(today, extended=True),
-        liquid_hours=_hours(today, extended=False),
-        agg_group=1,
-        market_rule_ids=",".join([str(MARKET_RULE_ID)] * len(_VENUES.split(","))),
-        stock_type="COMMON",
-    )
-
-
-def market_rule(rule_id: int) -> MarketRule | None:
-    """The price steps of a market rule, or None when TWS would not know it."""
-    return MarketRule(rule_id, ((0.0, MIN_TICK),)) if rule_id == MARKET_RULE_ID else None
-
-
-def _hours(today: date, *, extended: bool) -> str:
-    """`20250123:0930-20250123:1600;20250124:CLOSED`, six days from `today` on."""
-    days: list[str] = []
-    for offset in range(6):
-        day = date.fromordinal(today.toordinal() + offset)
-        session = session_of(day)
-        if session is None:
-            days.append(f"{day:%Y%m%d}:CLOSED")
-            continue
-        start, end = session.start.astimezone(NEW_YORK), session.end.astimezone(NEW_YORK)
-        first, last = ("0400", "2000") if extended else (f"{start:%H%M}", f"{end:%H%M}")
-        days.append(f"{day:%Y%m%d}:{first}-{day:%Y%m%d}:{last}")
-    return ";".join(days)

@@ -1,6 +1,6 @@
 """How long a position stood without enough stop: measured on the venue's own books.
 
-A position is covered while the working stop orders on its other side (STP, STP LMT, TRAIL; PreSubmitted
+A position is covered while the working stop orders on its other side (STP, TRAIL and their kin; PreSubmitted
 or Submitted, not asleep as a child) have at least its size left. Time is the machine's, in seconds, and
 counts only while the client's link is up: with the link down nobody could have acted.
 """
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protocol.exchange.account import VenuePosition
+from protocol.exchange.contract_key import contract_key
 from protocol.exchange.happenings import (
     CommissionCharged,
     Executed,
+    ExecutionCorrected,
     Happening,
     OrderAccepted,
     OrderCancelled,
@@ -25,11 +27,11 @@ from protocol.exchange.happenings import (
     VenueOrder,
 )
 
-STOP_TYPES = frozenset({"STP", "STP LMT", "TRAIL", "TRAIL LIMIT"})
+STOP_TYPES = frozenset({"STP", "STP LMT", "STP PRT", "TRAIL", "TRAIL LIMIT"})
 WORKING = frozenset({Status.PRE_SUBMITTED, Status.SUBMITTED})
 
 _Key = tuple[str, str]
-"""Account and symbol: stops of one account protect nothing in another."""
+"""Account and contract: stops of one account protect nothing in another."""
 
 
 class Coverage:
@@ -50,7 +52,7 @@ class Coverage:
         for order in orders:
             self._see(order)
         for position in positions:
-            self._positions[position.account, position.contract.symbol] = position.quantity
+            self._positions[position.account, contract_key(position.contract)] = position.quantity
         for key in list(self._positions):
             self._judge(key)
 
@@ -92,7 +94,7 @@ class Coverage:
         """Note what the happening says of an order or a position; the position it may concern."""
         match happening:
             case PositionChanged():
-                key = (happening.account, happening.contract.symbol)
+                key = (happening.account, contract_key(happening.contract))
                 self._positions[key] = happening.quantity
                 return key
             case OrderRejected():
@@ -106,11 +108,12 @@ class Coverage:
                 | OrderChanged()
                 | OrderCancelled()
                 | Executed()
+                | ExecutionCorrected()
             ):
                 return self._see(happening.order)
 
     def _see(self, order: VenueOrder) -> _Key:
-        key = (order.account, order.contract.symbol)
+        key = (order.account, contract_key(order.contract))
         stops = self._stops.setdefault(key, {})
         protects = (
             order.order.order_type in STOP_TYPES and order.status in WORKING and "child" not in order.why_held

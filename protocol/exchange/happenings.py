@@ -136,8 +136,22 @@ class Executed:
 
 
 @attrs.frozen
+class ExecutionCorrected:
+    """The exchange corrected an execution, or took it back (its quantity is then 0).
+
+    `order` and `execution` are as they are after it; the execution has a new id, of which only the last
+    part differs from `replaces`.
+    """
+
+    at: datetime
+    order: VenueOrder
+    execution: VenueExecution
+    replaces: str
+
+
+@attrs.frozen
 class CommissionCharged:
-    """`realized_pnl` of this execution, net of its commission, or None when it only opened."""
+    """`realized_pnl` of this execution, net of the commissions of both sides, or None when it only opened."""
 
     at: datetime
     exec_id: str
@@ -166,6 +180,7 @@ Happening: TypeAlias = (
     | OrderCancelled
     | OrderRejected
     | Executed
+    | ExecutionCorrected
     | CommissionCharged
     | PositionChanged
 )

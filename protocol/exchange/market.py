@@ -145,6 +145,19 @@ class RecordedMarket:
                     merged = [tick for tick in merged if tick.at >= from_]
                 yield from merged
 
+    def ticks_of(self, symbol: str, session: Session, from_us: int, to_us: int) -> Iterator[MarketTick]:
+        """The ticks of one symbol again, from `from_us` up to, not including, `to_us`, within `session`."""
+        tape = self._tapes.get(symbol)
+        if tape is None or session.day > max(tape.days()):
+            return
+        first, end = moment(from_us), moment(to_us)
+        for minute_us in range(from_us - from_us % MINUTE_US, to_us, MINUTE_US):
+            minute = moment(minute_us)
+            stamps = tuple([minute + offset for offset in _STAMP_OFFSETS])
+            yield from (
+                tick for tick in tape.minute(session.day, minute_us, stamps) if first <= tick.at < end
+            )
+
     def history(
         self, symbol: str, bar_s: int, end: datetime, count: int, *, regular_only: bool = False
     ) -> tuple[Bar, ...]:

@@ -1,8 +1,7 @@
-"""What the venue sees of the market of one symbol, and what prices mean for an order.
+"""What the venue sees of the market of one contract, and what prices mean for an order.
 
 An order trades at the quote, never with more than the shown size in one instant; a limit order that
-rested before a trade printed beyond its price trades at its limit, with at most the size of that trade.
-Stops are elected by the last trade, which is IB's default method for US stocks.
+rested before a trade printed beyond its price trades at its limit, with at most its share of that trade.
 """
 
 from __future__ import annotations
@@ -22,14 +21,16 @@ class QuoteRecord:
     tick: MarketTick
     bid_left: int
     ask_left: int
+    awaits_open: bool = False
+    printed: bool = False
 
 
 class Quote:
     """The standing market of one symbol, kept in place: a tick is the hottest path of the venue."""
 
     __slots__ = (
-        "ask", "ask_left", "ask_size", "at", "bid", "bid_left", "bid_size", "halted", "last", "last_size",
-        "print_left", "symbol", "traded", "volume",
+        "ask", "ask_left", "ask_size", "at", "awaits_open", "bid", "bid_left", "bid_size", "halted", "last",
+        "last_size", "print_left", "printed", "symbol", "traded", "volume",
     )  # fmt: skip
 
     def __init__(self, tick: MarketTick) -> None:
@@ -41,15 +42,20 @@ class Quote:
         self.bid_left = self.ask_left = self.print_left = 0
         self.traded = False
         """Whether a trade printed in this instant."""
+        self.awaits_open = False
+        """Whether its next trade is the first of a session: the opening print."""
+        self.printed = False
+        """Whether it has traded in this session, so that its last trade is one of the session."""
 
     @classmethod
     def restored(cls, record: QuoteRecord) -> Quote:
         quote = cls(record.tick)
         quote.bid_left, quote.ask_left = record.bid_left, record.ask_left
+        quote.awaits_open, quote.printed = record.awaits_open, record.printed
         return quote
 
     def record(self) -> QuoteRecord:
-        return QuoteRecord(self.tick(), self.bid_left, self.ask_left)
+        return QuoteRecord(self.tick(), self.bid_left, self.ask_left, self.awaits_open, self.printed)
 
     def tick(self) -> MarketTick:
         return MarketTick(
@@ -57,8 +63,9 @@ class Quote:
             self.last, self.last_size, self.volume, self.halted,
         )  # fmt: skip
 
-    def update(self, tick: MarketTick, assumed_size: int) -> None:
-        """Take the tick in: a new instant, in which the shown sizes are there to trade with once."""
+    def update(self, tick: MarketTick, assumed_size: int, participation: Decimal | None = None) -> None:
+        """Take the tick in: a new instant, in which the shown sizes are there to trade with once, and
+        `participation` (None: all) of the size of its trade for the limit orders that the trade passed."""
         self.at = tick.at
         if tick.bid is not None:
             self.bid = tick.bid
@@ -78,6 +85,9 @@ class Quote:
             self.last = tick.last
             self.last_size = tick.last_size
             self.print_left = assumed_size if tick.last_size is None else tick.last_size
+            self.printed = True
+            if participation is not None:
+                self.print_left = int(self.print_left * participation)
         self.bid_left = assumed_size if self.bid_size is None else self.bid_size
         self.ask_left = assumed_size if self.ask_size is None else self.ask_size
 
@@ -96,21 +106,6 @@ class Quote:
         if self.bid is not None and self.ask is not None and self.two_sided:
             return (exact(self.bid) + exact(self.ask)) / 2
         return None
-
-
-def elects(quote: Quote, stop_price: float, *, is_buy: bool) -> bool:
-    """Whether the market elects a waiting stop.
-
-    By the last trade at or beyond the stop price; also by a sound quote that lies wholly beyond it in
-    an instant without a trade, so that a gap in trading does not leave a position without its stop.
-    """
-    last = quote.last
-    if last is not None and (last >= stop_price if is_buy else last <= stop_price):
-        return True
-    side = quote.bid if is_buy else quote.ask
-    if side is None or quote.traded or not quote.two_sided:
-        return False
-    return side >= stop_price if is_buy else side <= stop_price
 
 
 def offered(quote: Quote, limit: float | None, *, is_buy: bool) -> tuple[float, int] | None:

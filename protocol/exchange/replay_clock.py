@@ -43,6 +43,7 @@ class ReplayClock:
         self._coming = _windows(sessions, start)
         self._windows: list[_Window] = []
         self._began_loop_s: float | None = None
+        self._paused_loop_s: float | None = None
         if not self._reach_another():
             raise ValueError("the market has no session at or after the start of the replay")
 
@@ -59,10 +60,27 @@ class ReplayClock:
         if self._began_loop_s is None:
             self._began_loop_s = loop_s
 
+    @property
+    def paused(self) -> bool:
+        return self._paused_loop_s is not None
+
+    def pause(self, loop_s: float) -> None:
+        """Market time stands still until `go_on`; in a pause already, nothing changes."""
+        if self._paused_loop_s is None:
+            self._paused_loop_s = loop_s
+
+    def go_on(self, loop_s: float) -> None:
+        """Market time runs on from where it was paused."""
+        if self._paused_loop_s is not None and self._began_loop_s is not None:
+            self._began_loop_s += loop_s - max(self._paused_loop_s, self._began_loop_s)
+        self._paused_loop_s = None
+
     def market_at(self, loop_s: float) -> datetime:
         """The market time that the replay should show at this moment of the machine's clock."""
         if self._began_loop_s is None:
             return self.start
+        if self._paused_loop_s is not None:
+            loop_s = max(self._began_loop_s, min(loop_s, self._paused_loop_s))
         run_s = (loop_s - self._began_loop_s) * self.speed
         while self._run_s_at_end() < run_s and self._reach_another():
             pass
@@ -74,9 +92,9 @@ class ReplayClock:
     def loop_s_of(self, market: datetime) -> float | None:
         """When the replay shows this market time: its window's beginning for a time in closed hours.
 
-        None when the replay has not begun or is over by then.
+        None when the replay has not begun, is paused, or is over by then.
         """
-        if self._began_loop_s is None:
+        if self._began_loop_s is None or self._paused_loop_s is not None:
             return None
         while self._windows[-1].end < market and self._reach_another():
             pass

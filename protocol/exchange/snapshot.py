@@ -25,6 +25,14 @@ class GroupBlock:
     at: datetime
 
 
+@attrs.frozen
+class SpentGroup:
+    """An OCA group of which a member has filled completely."""
+
+    account: str
+    group: str
+
+
 @attrs.frozen(kw_only=True)
 class VenueSnapshot:
     """A venue between two calls, with nothing left to take: orders in all states, books, market, counters."""
@@ -38,6 +46,7 @@ class VenueSnapshot:
     positions: tuple[PositionRecord, ...]
     quotes: tuple[QuoteRecord, ...]
     blocks: tuple[GroupBlock, ...]
+    spent_groups: tuple[SpentGroup, ...]
 
 
 _converter = make_converter()

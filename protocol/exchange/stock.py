@@ -77,6 +77,11 @@ class Stock:
         self._first_day = first_day
         self._days: dict[date, Day] = {}
 
+    @property
+    def base(self) -> float:
+        """The price around which it wanders in the long run."""
+        return exp(self._base)
+
     def minute(self, session: Session, minute_us: int) -> Minute:
         day, index = self._day(session), (minute_us - micros(session.start)) // MINUTE_US
         levels, weights = self._seconds(day, index, minute_us)

@@ -103,6 +103,18 @@ class SyntheticMarket:
             )
             session = next_trading_day(session.day)
 
+    def ticks_of(self, symbol: str, session: Session, from_us: int, to_us: int) -> Iterator[MarketTick]:
+        """The ticks of one stock again, from `from_us` up to, not including, `to_us`, within `session`."""
+        stock = self._stocks.get(symbol) or Stock(self._seed, symbol, first_day=self._first_day)
+        if session.day < self._first_day:
+            return
+        for minute_us in range(from_us - from_us % MINUTE_US, to_us, MINUTE_US):
+            at_us = minute_us + stock.phase_us
+            for bid, ask, shown, last, size, volume in _quoted(stock.minute(session, minute_us)):
+                if from_us <= at_us < to_us:
+                    yield MarketTick(moment(at_us), symbol, bid, shown, ask, shown, last, size, volume)
+                at_us += SECOND_US
+
     def _ticks_of(self, session: Session, from_: datetime) -> Iterator[MarketTick]:
         minutes: dict[Stock, list[_Second]] = {}
         first_us = micros(from_)

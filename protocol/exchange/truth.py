@@ -2,7 +2,10 @@
 
 Every line has `t` (market time), `mono` (seconds of the machine's monotonic clock), `connected` (client ids)
 and `kind`. Order lines all carry the same keys, null where the venue has nothing to say; changes that the
-venue itself made are `order_modified` with a `why`. Prices and money are JSON numbers.
+venue itself made are `order_modified` with a `why`. Prices and money are JSON numbers. `contract` is the
+key of `contract_key`. An execution that the exchange corrects or takes back (quantity 0) is told as
+`correction`, with the id that it `replaces`, the order's new total and a commission and position of its own.
+From these lines alone every order, execution, position and balance can be rebuilt.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ import attrs
 import orjson
 
 from protocol.exchange.account import AccountBooks, VenuePosition
+from protocol.exchange.contract_key import contract_key, multiplier_of
 from protocol.exchange.happenings import (
     CommissionCharged,
     Executed,
+    ExecutionCorrected,
     Happening,
     OrderAccepted,
     OrderCancelled,
@@ -27,6 +32,7 @@ from protocol.exchange.happenings import (
     OrderRejected,
     OrderTriggered,
     PositionChanged,
+    VenueExecution,
     VenueOrder,
 )
 from protocol.exchange.tws_order_desk import Noted
@@ -42,6 +48,7 @@ class Kind(enum.Enum):
     ORDER_CANCELLED = "order_cancelled"
     ORDER_TRIGGERED = "order_triggered"
     EXECUTION = "execution"
+    CORRECTION = "correction"
     COMMISSION = "commission"
     POSITION = "position"
     FAULT = "fault"
@@ -61,7 +68,9 @@ _Object: TypeAlias = dict[str, object]
 
 _ORDER_KEYS = (
     "client_id", "order_id", "perm_id", "order_ref", "symbol", "action", "type", "quantity", "filled",
-    "limit", "stop", "parent_perm_id", "oca_group", "status", "account", "tif", "why_held",
+    "limit", "stop", "parent_perm_id", "oca_group", "status", "account", "tif", "why_held", "contract",
+    "sec_type", "oca_type", "trail_stop", "trailing_percent", "limit_offset", "good_till", "good_after",
+    "outside_rth", "all_or_none", "min_quantity",
 )  # fmt: skip
 
 
@@ -127,14 +136,18 @@ def _describe(happening: Happening, request: PlaceOrder | None) -> tuple[Kind, _
         case OrderRejected():
             return Kind.ORDER_REJECTED, _rejected(happening, request)
         case Executed():
-            return Kind.EXECUTION, _execution(happening)
+            return Kind.EXECUTION, _execution(happening.execution)
+        case ExecutionCorrected(order=order, execution=execution, replaces=replaces):
+            told = _execution(execution) | {"replaces": replaces}
+            return Kind.CORRECTION, told | {"order_quantity": int(order.order.total_quantity)}
         case CommissionCharged(exec_id=exec_id, commission=commission, realized_pnl=realized):
-            told: _Object = {"exec_id": exec_id, "commission": float(commission)}
-            return Kind.COMMISSION, told | {"realized_pnl": None if realized is None else float(realized)}
+            charged: _Object = {"exec_id": exec_id, "commission": float(commission)}
+            return Kind.COMMISSION, charged | {"realized_pnl": None if realized is None else float(realized)}
         case PositionChanged():
             return Kind.POSITION, {
                 "account": happening.account,
                 "symbol": happening.contract.symbol,
+                "contract": contract_key(happening.contract),
                 "position": happening.quantity,
                 "average_cost": float(happening.average_cost),
                 "realized_pnl": float(happening.realized_pnl),
@@ -164,6 +177,17 @@ def _order(order: VenueOrder) -> _Object:
         "account": order.account,
         "tif": asked.tif or "DAY",
         "why_held": order.why_held,
+        "contract": contract_key(order.contract),
+        "sec_type": order.contract.sec_type or "STK",
+        "oca_type": asked.oca_type,
+        "trail_stop": asked.trail_stop_price,
+        "trailing_percent": asked.trailing_percent,
+        "limit_offset": asked.lmt_price_offset,
+        "good_till": asked.good_till_date,
+        "good_after": asked.good_after_time,
+        "outside_rth": asked.outside_rth,
+        "all_or_none": asked.all_or_none,
+        "min_quantity": asked.min_qty,
     }
 
 
@@ -187,8 +211,7 @@ def _rejected(rejected: OrderRejected, request: PlaceOrder | None) -> _Object:
     return told | {"code": rejected.code, "text": rejected.text}
 
 
-def _execution(executed: Executed) -> _Object:
-    execution = executed.execution
+def _execution(execution: VenueExecution) -> _Object:
     return {
         "exec_id": execution.exec_id,
         "perm_id": execution.perm_id,
@@ -201,6 +224,8 @@ def _execution(executed: Executed) -> _Object:
         "quantity": execution.quantity,
         "price": float(execution.price),
         "cum_quantity": execution.cum_quantity,
+        "contract": contract_key(execution.contract),
+        "multiplier": float(multiplier_of(execution.contract)),
     }
 
 
@@ -218,6 +243,7 @@ def _position(position: VenuePosition) -> _Object:
     return {
         "account": position.account,
         "symbol": position.contract.symbol,
+        "contract": contract_key(position.contract),
         "position": position.quantity,
         "average_cost": float(position.average_cost),
         "realized_pnl": float(position.realized_pnl),

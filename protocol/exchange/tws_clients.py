@@ -8,10 +8,14 @@ from typing import TypeAlias
 
 import attrs
 
-from protocol.tws.messages import ErrorMessage, PnL, PnLSingle, ServerMessage
+from protocol.tws.messages import ErrorMessage, ServerMessage
+from protocol.tws.tick_bursts import LineTicks
 
 ClientKey: TypeAlias = int
 """A connection: numbered by whoever accepts them, never used twice."""
+
+Said: TypeAlias = ServerMessage | LineTicks
+"""A message, or several ticks on one market data line."""
 
 NO_ID = -1
 """The id of notices that concern the session, not a request."""
@@ -35,17 +39,8 @@ class Client:
     key: ClientKey
     version: int
     client_id: int | None = None
-    wants_positions: bool = False
-    account_updates: str | None = None
-    """The account that reqAccountUpdates subscribed to."""
-    multi_updates: dict[int, tuple[str, str]] = attrs.Factory(dict)
-    """Request id to account and model."""
-    summaries: dict[int, str] = attrs.Factory(dict)
-    """Request id to tags."""
-    profits: dict[int, tuple[str, PnL]] = attrs.Factory(dict)
-    """Request id to account and what was said last."""
-    single_profits: dict[int, tuple[str, int, PnLSingle]] = attrs.Factory(dict)
-    """Request id to account, contract id and what was said last."""
+    binds_manual_orders: bool = False
+    """Client 0 has asked that orders placed by hand become its own (reqAutoOpenOrders)."""
     kept_bars: dict[int, KeptBars] = attrs.Factory(dict)
 
 
@@ -55,8 +50,9 @@ class Clients:
     def __init__(self) -> None:
         self._clients: dict[ClientKey, Client] = {}
         self._by_id: dict[int, Client] = {}
-        self._said: list[tuple[ClientKey, ServerMessage]] = []
+        self._said: list[tuple[ClientKey, Said]] = []
         self._closing: list[ClientKey] = []
+        self._dropped: list[ClientKey] = []
 
     def __iter__(self) -> Iterator[Client]:
         return iter(self._clients.values())
@@ -81,7 +77,7 @@ class Clients:
 
     def remove(self, key: ClientKey) -> Client | None:
         client = self._clients.pop(key, None)
-        if client is not None and client.client_id is not None:
+        if client is not None and client.client_id is not None and self.named(client.client_id) is client:
             del self._by_id[client.client_id]
         return client
 
@@ -106,9 +102,41 @@ class Clients:
         """Have the connection closed once it has been told what is queued for it."""
         self._closing.append(client.key)
 
+    def drop_all(self) -> None:
+        """Have every connection ended at once; what is queued is lost, and all client ids are free."""
+        self._dropped += self._clients
+        self._by_id.clear()
+        self._said.clear()
+
+    def said_so_far(self) -> int:
+        """How many messages are queued, for `unsay`."""
+        return len(self._said)
+
+    def unsay(self, since: int) -> None:
+        """Forget what has been queued since there were so many messages."""
+        del self._said[since:]
+
+    def take_dropped(self) -> tuple[ClientKey, ...]:
+        dropped, self._dropped = self._dropped, []
+        return tuple(dropped)
+
+    def say_ticks(self, lines: Iterable[tuple[ClientKey, Said]]) -> None:
+        self._said += lines
+
     def take(self) -> tuple[tuple[ClientKey, ServerMessage], ...]:
+        """What is queued, message by message."""
+        told: list[tuple[ClientKey, ServerMessage]] = []
+        for key, message in self.take_packed():
+            if isinstance(message, LineTicks):
+                told += [(key, tick) for tick in message.messages()]
+            else:
+                told.append((key, message))
+        return tuple(told)
+
+    def take_packed(self) -> list[tuple[ClientKey, Said]]:
+        """The same with the ticks of one instant and line together, as they are cheapest to send."""
         said, self._said = self._said, []
-        return tuple(said)
+        return said
 
     def take_closing(self) -> tuple[ClientKey, ...]:
         closing, self._closing = self._closing, []

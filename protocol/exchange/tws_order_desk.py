@@ -1,125 +1,233 @@
-"""The order side of the simulated TWS: requests about orders come in, the venue's happenings go out."""
+"""The order side of the simulated TWS: what clients ask about orders, carried out or answered.
+
+What follows at the venue is told by `tws_order_news`. With an order latency, or while TWS has lost its
+connection to IBKR, requests that are meant for the venue wait here, in order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from decimal import Decimal
-from math import isfinite
 from typing import assert_never
 
 import attrs
 
-from protocol.exchange.account import order_commission
+from protocol.exchange.book import Completion
 from protocol.exchange.happenings import (
-    CommissionCharged,
-    Executed,
-    Happening,
-    OrderAccepted,
-    OrderCancelled,
-    OrderChanged,
-    OrderModified,
     OrderRejected,
-    OrderTriggered,
     PositionChanged,
-    Status,
+    VenueExecution,
     VenueOrder,
 )
-from protocol.exchange.tws_account import MARGIN_RATE
+from protocol.exchange.interventions import Interventions
+from protocol.exchange.tws_account import margin_state
 from protocol.exchange.tws_clients import Client, Clients
+from protocol.exchange.tws_order_news import Noted, OrderNews
 from protocol.exchange.tws_orders import (
     LIVE,
-    cancelled,
     commission_report,
     completed_order,
+    days_of,
     echo,
-    exec_details,
-    held_until_open,
+    is_manual,
     matches,
 )
+from protocol.exchange.tws_refusals import (
+    MAX_ORDER_ID,
+    ONLY_DEFAULT_CLIENT,
+    PRICE_BAND,
+    PRICE_BAND_CODE,
+    TOO_LATE_TO_REPLACE,
+    OrderRefusals,
+    late_cancel,
+)
 from protocol.exchange.tws_settings import TwsSettings
-from protocol.exchange.tws_text import NEW_YORK
 from protocol.exchange.venue import Venue
-from protocol.exchange.venue_settings import VenueSettings
 from protocol.tws.messages import (
+    CancelOrder,
     CompletedOrdersEnd,
     Contract,
     ExecDetailsEnd,
+    GlobalCancel,
     OpenOrder,
     OpenOrderEnd,
-    Order,
-    OrderState,
+    OrderBound,
     PlaceOrder,
+    ReqCompletedOrders,
     ReqExecutions,
-    ServerMessage,
 )
 
-NO_SECURITY_CODE = 200
-NO_SECURITY = "No security definition has been found for the request"
-VALIDATION_CODE = 321
-ETRADE_ONLY_CODE = 10268
-SIZE_CODE = 434
-SIZE_LIMIT_CODE = 383
-MAX_QUANTITY = 1_000_000_000
-"""Shares in one order: more than any company's float, and small enough for old clients' integers."""
+__all__ = ["Noted", "OrderDesk"]
+
+MANUAL_CLIENT_ID = 0
+"""Manual orders belong to this client as soon as it binds them."""
 
 
-@attrs.frozen
-class Noted:
-    """One happening for the record, with the placement that brought it about, if one did."""
+@attrs.frozen(kw_only=True)
+class _OnItsWay:
+    """A request between TWS and the venue. `live`: the orders that it could reach when it was made."""
 
-    happening: Happening
-    request: PlaceOrder | None = None
+    due: datetime
+    client_id: int
+    request: PlaceOrder | CancelOrder | GlobalCancel
+    live: frozenset[int]
+    """Permanent ids."""
+
+
+@attrs.frozen(kw_only=True)
+class _Picture:
+    """What TWS knew of the venue when it lost IBKR."""
+
+    open_orders: tuple[VenueOrder, ...]
+    completed: tuple[Completion, ...]
+    executions: tuple[VenueExecution, ...]
 
 
 class OrderDesk:
-    """Places and cancels for clients; tells the owner of each order what the venue does with it."""
+    """Places and cancels for clients, and lists what there is."""
 
     def __init__(
         self,
         venue: Venue,
         clients: Clients,
         settings: TwsSettings,
-        costs: VenueSettings,
         *,
         resolve: Callable[[Contract], Contract | None],
-        price_of: Callable[[str], float | None],
         opens_after: Callable[[datetime], datetime | None],
         position_changed: Callable[[PositionChanged], None],
     ) -> None:
         """`opens_after`: when an order of that moment can trade, None when it can at once."""
         self._venue, self._clients, self._settings = venue, clients, settings
-        self._costs = costs
-        self._resolve, self._price_of = resolve, price_of
-        self._opens_after, self._position_changed = opens_after, position_changed
-        self._owners = {execution.exec_id: execution.client_id for execution in venue.executions()}
-        self._withheld: set[str] = set()
-        self._withhold: set[int] = set()
-        self._noted: list[Noted] = []
+        self._resolve = resolve
+        self._refusals = OrderRefusals(settings, lambda: venue.account_names)
+        self._news = OrderNews(
+            venue,
+            clients,
+            settings,
+            opens_after=opens_after,
+            position_changed=position_changed,
+            bind=self._bind_new,
+        )
+        self._latency = timedelta(seconds=settings.order_latency_s)
+        self._on_their_way: deque[_OnItsWay] = deque()
+        self._largest_seen: dict[int, int] = {}
+        self._picture: _Picture | None = None
+        self.hear = self._news.hear
+        self.take_noted = self._news.take_noted
+        self.withhold_execution = self._news.withhold_execution
 
-    # --- what clients ask ---------------------------------------------------------------------
+    # --- requests for the venue ---------------------------------------------------------------
 
     def place(self, client: Client, request: PlaceOrder, at: datetime) -> None:
-        contract, order = self._resolve(request.contract), request.order
-        client_id, order_id = _id(client), request.order_id
-        refusal = self._refusal(contract, request)
+        contract, client_id = self._resolve(request.contract), _id(client)
+        refusal = self._refusals.refusal(contract, request)
+        if refusal is None and request.order.what_if and contract is not None:
+            refusal = self._preview(client, contract, request, at)
+            if refusal is None:
+                return
         if refusal is not None:
-            self._note(OrderRejected(at, client_id, order_id, *refusal), request)
+            self._refuse(client_id, request.order_id, refusal, at, request)
             return
         assert contract is not None
-        if order.what_if:
-            self._clients.say(client, (self._preview(client_id, contract, request),))
+        seen = max(request.order_id, self._largest_seen.get(client_id, 0))
+        self._largest_seen[client_id] = min(seen, MAX_ORDER_ID)
+        self._clients.say(client, self._refusals.remarks(request))
+        self._send(client_id, attrs.evolve(request, contract=contract), at)
+
+    def cancel(self, client: Client, request: CancelOrder, at: datetime) -> None:
+        self._send(_id(client), request, at)
+
+    def cancel_all(self, client: Client, request: GlobalCancel, at: datetime) -> None:
+        self._send(_id(client), request, at)
+
+    def largest_order_id(self, client_id: int) -> int:
+        """The largest order id of this client that TWS has seen."""
+        return max(self._venue.largest_order_id(client_id), self._largest_seen.get(client_id, 0))
+
+    def _send(self, client_id: int, request: PlaceOrder | CancelOrder | GlobalCancel, at: datetime) -> None:
+        if not self._latency and self._picture is None:
+            self._carry_out(client_id, request, at, frozenset())
             return
-        self._venue.place(at, client_id, order_id, contract, order)
-        self.hear(request)
+        live = frozenset(order.perm_id for order in self._venue.open_orders())
+        self._on_their_way.append(
+            _OnItsWay(due=at + self._latency, client_id=client_id, request=request, live=live)
+        )
 
-    def cancel(self, client: Client, order_id: int, at: datetime) -> None:
-        self._venue.cancel(at, _id(client), order_id)
+    def _carry_out(
+        self,
+        client_id: int,
+        request: PlaceOrder | CancelOrder | GlobalCancel,
+        at: datetime,
+        live: frozenset[int],
+    ) -> None:
+        match request:
+            case PlaceOrder() if self._meets_band(client_id, request, at):
+                self._end_beyond_band(client_id, request, at)
+            case PlaceOrder():
+                self._venue.place(at, client_id, request.order_id, request.contract, request.order)
+                self.hear(request)
+            case CancelOrder(order_id=order_id):
+                ended = self._venue.find(client_id, order_id)
+                if ended is not None and ended.status not in LIVE and ended.perm_id in live:
+                    self._refuse(client_id, order_id, late_cancel(ended.perm_id), at)
+                    return
+                self._venue.cancel(at, client_id, order_id)
+            case GlobalCancel():
+                for perm_id in sorted(live):
+                    order = self._venue.by_perm_id(perm_id)
+                    if order.status not in LIVE and order.client_id == client_id:
+                        self._refuse(client_id, order.order_id, late_cancel(perm_id), at)
+                self._venue.global_cancel(at, client_id)
+            case _:
+                assert_never(request)
         self.hear()
 
-    def cancel_all(self, client: Client, at: datetime) -> None:
-        self._venue.global_cancel(at, _id(client))
+    def _meets_band(self, client_id: int, request: PlaceOrder, at: datetime) -> bool:
+        if not self._settings.band_ends_order:
+            return False
+        known = self._venue.find(client_id, request.order_id)
+        if known is None or known.status not in LIVE:
+            return False
+        refusal = self._venue.judge(at, client_id, request.contract, request.order)
+        return refusal is not None and refusal[0] == PRICE_BAND_CODE
+
+    def _end_beyond_band(self, client_id: int, request: PlaceOrder, at: datetime) -> None:
+        order = self._venue.find(client_id, request.order_id)
+        assert order is not None
+        asked = attrs.evolve(order.order, lmt_price=request.order.lmt_price)
+        self._news.beyond_band(order, attrs.evolve(order, order=asked))
+        Interventions(self._venue).cancel_manual(at, order.perm_id, PRICE_BAND)
         self.hear()
+        self._news.when_told(
+            lambda: self._refuse(client_id, order.order_id, TOO_LATE_TO_REPLACE, at, request)
+        )
+
+    def _refuse(
+        self,
+        client_id: int,
+        order_id: int,
+        refusal: tuple[int, str],
+        at: datetime,
+        request: PlaceOrder | None = None,
+    ) -> None:
+        self._news.refuse(OrderRejected(at, client_id, order_id, *refusal), request)
+
+    def _preview(
+        self, client: Client, contract: Contract, request: PlaceOrder, at: datetime
+    ) -> tuple[int, str] | None:
+        """The answer to a what-if order: margin and commission, and no order (capture: api_whatif_margin)."""
+        client_id = _id(client)
+        refusal = self._venue.judge(at, client_id, contract, request.order)
+        if refusal is not None:
+            return refusal
+        account = request.order.account or self._venue.account_names[0]
+        shown = attrs.evolve(request.order, account=account, client_id=client_id)
+        state = margin_state(self._venue.margin_impact(contract, shown))
+        self._clients.say(client, (OpenOrder(request.order_id, contract, shown, state),))
+        return None
+
+    # --- questions ----------------------------------------------------------------------------
 
     def say_own_orders(self, client: Client) -> bool:
         """The live orders of this client id; False when there are none."""
@@ -128,158 +236,150 @@ class OrderDesk:
             self._clients.say(client, echo(order))
         return bool(orders)
 
-    def say_open_orders(self, client: Client, *, everyones: bool) -> None:
-        for order in self._live(None if everyones else _id(client)):
-            self._clients.say(client, echo(order))
-        self._clients.say(client, (OpenOrderEnd(),))
+    def say_open_orders(self, client: Client, at: datetime, *, everyones: bool) -> None:
+        """Client 0 binds the manual orders when it asks for its own."""
+        client_id = _id(client)
+        manual: tuple[VenueOrder, ...] = ()
+        if not everyones and client_id == MANUAL_CLIENT_ID and self._picture is None:
+            manual = tuple(order for order in self._live(None) if is_manual(order))
+        for order in manual:
+            self._bind(client, order, at)
+        known = self._live(None if everyones else client_id)
 
-    def say_completed_orders(self, client: Client) -> None:
-        self._clients.say(client, (completed_order(ended) for ended in self._venue.completed_orders()))
-        self._clients.say(client, (CompletedOrdersEnd(),))
+        def answer() -> None:
+            for order in known:
+                self._clients.say(client, echo(order))
+            self._clients.say(client, (OpenOrderEnd(),))
+
+        self._news.when_told(answer)
+
+    def take_auto_open_orders(self, client: Client, *, bind: bool) -> None:
+        """Client 0 binds manual orders from now on, or no longer; nobody else may."""
+        if _id(client) != MANUAL_CLIENT_ID:
+            if bind:
+                self._clients.refuse(client, -1, *ONLY_DEFAULT_CLIENT)
+            return
+        client.binds_manual_orders = bind
+
+    def say_completed_orders(self, client: Client, request: ReqCompletedOrders) -> None:
+        """Terminal orders by when they ended, those placed by hand only if all are wanted."""
+        picture = self._picture
+        completed = self._venue.completed_orders() if picture is None else picture.completed
+        told = [ended for ended in completed if not (request.api_only and is_manual(ended.order))]
+
+        def answer() -> None:
+            self._clients.say(client, (completed_order(ended) for ended in told))
+            self._clients.say(client, (CompletedOrdersEnd(),))
+
+        self._news.when_told(answer)
 
     def say_executions(self, client: Client, request: ReqExecutions, at: datetime) -> None:
         """Each execution that passes the filter with its commission, oldest first; then the end."""
-        midnight = at.astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0)
-        since = midnight - timedelta(days=self._settings.execution_days - 1)
-        for execution in self._venue.executions():
-            if execution.at < since or execution.exec_id in self._withheld:
-                continue
-            if not matches(request.filter, execution):
-                continue
-            self._clients.say(client, (exec_details(execution, client.version, request.req_id),))
-            self._say_commission(client, self._venue.charge(execution.exec_id))
-        self._clients.say(client, (ExecDetailsEnd(request.req_id),))
+        within = days_of(request.filter, at, self._settings.execution_days)
+        executions = self._venue.executions() if self._picture is None else self._picture.executions
+        told = [
+            execution
+            for execution in executions
+            if within(execution)
+            and not self._news.is_withheld(execution.exec_id)
+            and matches(request.filter, execution)
+        ]
 
-    # --- what the venue does ------------------------------------------------------------------
+        def answer() -> None:
+            for execution in told:
+                charge = self._venue.charge(execution.exec_id)
+                self._clients.say(
+                    client,
+                    (
+                        self._news.details(execution, client.version, request.req_id),
+                        commission_report(charge.exec_id, charge.commission, charge.realized_pnl),
+                    ),
+                )
+            self._clients.say(client, (ExecDetailsEnd(request.req_id),))
 
-    def hear(self, request: PlaceOrder | None = None) -> None:
-        """Take what has happened at the venue: note it, and tell the owners."""
-        for happening in self._venue.take():
-            self._note(happening, request)
+        self._news.when_told(answer)
 
-    def withhold_execution(self, nth: int) -> None:
-        """No client ever hears of the `nth` execution of these books (the first is 1)."""
-        self._withhold.add(nth)
+    # --- manual orders ------------------------------------------------------------------------
 
-    def take_noted(self) -> tuple[Noted, ...]:
-        noted, self._noted = self._noted, []
-        return tuple(noted)
+    def _bind(self, client: Client, order: VenueOrder, at: datetime) -> None:
+        """The manual order gets an id of client 0, which hears of it from now on."""
+        order_id = self._next_auto_id()
+        self._news.bound(order.perm_id, order_id)
+        self._clients.say(client, (OrderBound(order.perm_id, MANUAL_CLIENT_ID, order_id),))
+        self._venue.bind(at, order.perm_id, order_id)
+        self.hear()
 
-    def _note(self, happening: Happening, request: PlaceOrder | None = None) -> None:
-        self._noted.append(Noted(happening, request))
-        match happening:
-            case OrderAccepted(at, order):
-                self._accepted(order, at)
-            case OrderModified(order=order) | OrderTriggered(order=order) | OrderChanged(order=order):
-                self._tell(order.client_id, self._echo(order))
-            case OrderCancelled(order=order, reason=reason, by_client=by_client):
-                self._tell(order.client_id, cancelled(order, reason, by_client=by_client))
-            case OrderRejected():
-                self._rejected(happening)
-            case Executed():
-                self._executed(happening)
-            case CommissionCharged():
-                self._charged(happening)
-            case PositionChanged():
-                self._position_changed(happening)
-            case _:
-                assert_never(happening)
+    def _bind_new(self, order: VenueOrder, at: datetime) -> None:
+        """A manual order has come to be; it is bound at once when client 0 wants that."""
+        client = self._clients.named(MANUAL_CLIENT_ID)
+        if client is not None and client.binds_manual_orders:
+            self._bind(client, order, at)
 
-    def _accepted(self, order: VenueOrder, at: datetime) -> None:
-        self._tell(order.client_id, self._echo(order))
-        if order.order.outside_rth or order.order.parent_id or order.status is not Status.PRE_SUBMITTED:
-            return
-        opens = self._opens_after(at)
-        if opens is not None:
-            self._tell(order.client_id, (held_until_open(order, opens),))
+    def _next_auto_id(self) -> int:
+        if not self._settings.negative_auto_ids:
+            return self.largest_order_id(MANUAL_CLIENT_ID) + 1
+        orders = [*self._venue.open_orders(MANUAL_CLIENT_ID)]
+        orders += [ended.order for ended in self._venue.completed_orders()]
+        return min((order.order_id for order in orders if order.client_id == MANUAL_CLIENT_ID), default=0) - 1
 
-    def _rejected(self, rejected: OrderRejected) -> None:
-        client = self._clients.named(rejected.client_id)
-        if client is None:
-            return
-        if rejected.order is not None and rejected.order.status is Status.INACTIVE:
-            self._clients.say(client, echo(rejected.order))
-        self._clients.refuse(client, rejected.order_id, rejected.code, rejected.text)
+    # --- time and TWS's own links -------------------------------------------------------------
 
-    def _executed(self, executed: Executed) -> None:
-        execution = executed.execution
-        self._owners[execution.exec_id] = execution.client_id
-        if len(self._owners) in self._withhold:
-            self._withheld.add(execution.exec_id)
-        client = self._clients.named(execution.client_id)
-        if client is None:
-            return
-        if execution.exec_id not in self._withheld:
-            self._clients.say(client, (exec_details(execution, client.version),))
-        self._clients.say(client, self._echo(executed.order))
+    @property
+    def next_at(self) -> datetime | None:
+        """When something here is due; None when nothing is."""
+        news_at = self._news.next_at
+        if not self._on_their_way or self._picture is not None:
+            return news_at
+        return self._on_their_way[0].due if news_at is None else min(news_at, self._on_their_way[0].due)
 
-    def _charged(self, charged: CommissionCharged) -> None:
-        client = self._clients.named(self._owners[charged.exec_id])
-        if client is not None and charged.exec_id not in self._withheld:
-            self._say_commission(client, charged)
+    def advance(self, at: datetime) -> None:
+        """Requests reach the venue and reports reach clients, each at its time."""
+        while self._picture is None and self._on_their_way and self._on_their_way[0].due <= at:
+            sent = self._on_their_way.popleft()
+            self._news.advance(sent.due)
+            self._carry_out(sent.client_id, sent.request, sent.due, sent.live)
+        self._news.advance(at)
 
-    def _say_commission(self, client: Client, charged: CommissionCharged) -> None:
-        report = commission_report(charged.exec_id, charged.commission, charged.realized_pnl)
-        self._clients.say(client, (report,))
+    def lose_venue(self, *, told: bool) -> None:
+        """TWS hears nothing from the venue and cannot reach it; `told`: its clients hear all the same."""
+        if self._picture is None:
+            self._picture = _Picture(
+                open_orders=self._venue.open_orders(),
+                completed=self._venue.completed_orders(),
+                executions=self._venue.executions(),
+            )
+        if not told:
+            self._news.hold()
 
-    def _tell(self, client_id: int, messages: Iterable[ServerMessage]) -> None:
-        client = self._clients.named(client_id)
-        if client is not None:
-            self._clients.say(client, messages)
+    def regain_venue(self, at: datetime) -> None:
+        """What has happened meanwhile is told, then what was asked meanwhile is carried out."""
+        self._picture = None
+        self._news.release(at)
+        waiting, self._on_their_way = self._on_their_way, deque()
+        for sent in waiting:
+            self._carry_out(sent.client_id, sent.request, at, sent.live)
 
-    def _echo(self, order: VenueOrder) -> tuple[ServerMessage, ...]:
-        return echo(order) * 2 if self._settings.duplicate_echo else echo(order)
+    def restart(self, at: datetime) -> None:
+        """TWS begins anew: what was on its way or not transmitted is lost, the day's orders have ended."""
+        self._on_their_way.clear()
+        self._largest_seen.clear()
+        self._picture = None
+        self._news.forget()
+        self._venue.forget_held()
+        self._venue.end_of_session(at)
+        self.hear()
+
+    def _open_orders(self) -> tuple[VenueOrder, ...]:
+        return self._venue.open_orders() if self._picture is None else self._picture.open_orders
 
     def _live(self, client_id: int | None) -> tuple[VenueOrder, ...]:
-        return tuple(order for order in self._venue.open_orders(client_id) if order.status in LIVE)
-
-    def _refusal(self, contract: Contract | None, request: PlaceOrder) -> tuple[int, str] | None:
-        """What TWS itself refuses before any exchange sees the order."""
-        order = request.order
-        if contract is None:
-            return NO_SECURITY_CODE, NO_SECURITY
-        if order.account and order.account not in self._venue.account_names:
-            return VALIDATION_CODE, "Error validating request.-'bF' : cause - Invalid account code"
-        if not all(isfinite(number) for number in _numbers(order)):
-            return VALIDATION_CODE, "Error validating request.-'bF' : cause - A number is not finite"
-        if order.total_quantity > MAX_QUANTITY:
-            return SIZE_LIMIT_CODE, f"Order size exceeds the limit of {MAX_QUANTITY} shares"
-        if order.what_if and (order.total_quantity <= 0 or order.total_quantity % 1):
-            return SIZE_CODE, "The order size must be a whole number of shares above zero."
-        if self._settings.reject_etrade_only and (order.e_trade_only or order.firm_quote_only):
-            name = "EtradeOnly" if order.e_trade_only else "FirmQuoteOnly"
-            return ETRADE_ONLY_CODE, f"The '{name}' order attribute is not supported."
-        return None
-
-    def _preview(self, client_id: int, contract: Contract, request: PlaceOrder) -> OpenOrder:
-        """The answer to a what-if order: margin and commission, and no order (capture: api_whatif_margin)."""
-        order = request.order
-        account = order.account or self._venue.account_names[0]
-        books = self._venue.account(account)
-        price = Decimal(repr(order.lmt_price or self._price_of(contract.symbol) or 0.0))
-        value = price * order.total_quantity
-        commission = float(order_commission(self._costs, int(order.total_quantity), value))
-        before, change = float(books.gross_position_value * MARGIN_RATE), float(value * MARGIN_RATE)
-        equity = float(books.net_liquidation)
-        state = OrderState(
-            status=Status.PRE_SUBMITTED.value,
-            init_margin_before=before, init_margin_change=change, init_margin_after=before + change,
-            maint_margin_before=before, maint_margin_change=change, maint_margin_after=before + change,
-            equity_with_loan_before=equity, equity_with_loan_change=-commission,
-            equity_with_loan_after=equity - commission,
-            commission=commission, min_commission=commission, max_commission=commission,
-            commission_currency="USD",
-        )  # fmt: skip
-        shown = attrs.evolve(order, account=account, client_id=client_id)
-        return OpenOrder(request.order_id, contract, shown, state)
-
-
-def _numbers(order: Order) -> Iterator[float | Decimal]:
-    """What the venue calculates with; a client can write infinity and NaN on the wire."""
-    yield order.total_quantity
-    for price in (order.lmt_price, order.aux_price, order.trail_stop_price, order.trailing_percent):
-        if price is not None:
-            yield price
+        """What open-order requests list: of one client, or of everyone and by hand."""
+        return tuple(
+            order
+            for order in self._open_orders()
+            if order.status in LIVE
+            and (client_id is None or (order.client_id == client_id and not is_manual(order)))
+        )
 
 
 def _id(client: Client) -> int:

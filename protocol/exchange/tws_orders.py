@@ -1,19 +1,19 @@
-"""The venue's happenings in the words of TWS: which messages the owner of an order gets, in which order.
+"""Orders, executions and commissions of the venue as the messages in which TWS tells them.
 
-The sequences are those of captured live sessions (cited per function as their scenario). Where TWS is
-known to vary, the shortest legal sequence is spoken; `duplicate_echo` adds the repeats.
+In which order they come is in `tws_sequences`.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import attrs
 
 from protocol.exchange.book import Completion
 from protocol.exchange.happenings import Status, VenueExecution, VenueOrder
-from protocol.exchange.tws_text import read_time, write_time
+from protocol.exchange.tws_text import NEW_YORK, read_time, write_time
 from protocol.tws.messages import (
     CommissionReport,
     CompletedOrder,
@@ -34,6 +34,14 @@ LIVE = frozenset({Status.PRE_SUBMITTED, Status.SUBMITTED, Status.PENDING_CANCEL}
 ADDED_LIQUIDITY, REMOVED_LIQUIDITY = 1, 2
 
 CANCELLED_CODE = 202
+
+MAX_DAYS = 7
+"""More than these TWS does not keep executions for."""
+
+
+def is_manual(order: VenueOrder) -> bool:
+    """Placed at TWS's own screen, and bound to no client since."""
+    return order.client_id == 0 and order.order_id == 0
 
 
 def open_order(order: VenueOrder, commission: Decimal | None = None) -> OpenOrder:
@@ -64,15 +72,6 @@ def order_status(order: VenueOrder, status: Status | None = None) -> OrderStatus
 def echo(order: VenueOrder) -> tuple[ServerMessage, ...]:
     """openOrder and orderStatus: how TWS says that an order is as it is now."""
     return (open_order(order), order_status(order))
-
-
-def cancelled(order: VenueOrder, reason: str, *, by_client: bool) -> tuple[ServerMessage, ...]:
-    """No openOrder comes with Cancelled; the 202 follows the status (capture: api_order_rest_cancel)."""
-    text = f"Order Canceled - reason:{reason}"
-    notice = ErrorMessage(order.order_id, CANCELLED_CODE, text)
-    if by_client:
-        return (order_status(order, Status.PENDING_CANCEL), order_status(order), notice)
-    return (order_status(order), notice)
 
 
 def held_until_open(order: VenueOrder, opens: datetime) -> ErrorMessage:
@@ -130,6 +129,17 @@ def completed_order(completion: Completion) -> CompletedOrder:
         status=order.status.value, completed_time=write_time(completion.at, 178), completed_status=ending
     )
     return CompletedOrder(order.contract, shown, state, Decimal(order.filled))
+
+
+def days_of(wanted: ExecutionFilter, at: datetime, usual_days: int) -> Callable[[VenueExecution], bool]:
+    """Whether an execution is of the days that are asked for: by name, so many with today, or the usual."""
+    if wanted.specific_dates:
+        dates = frozenset(wanted.specific_dates)
+        return lambda execution: f"{execution.at.astimezone(NEW_YORK):%Y%m%d}" in dates
+    midnight = at.astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = usual_days if wanted.last_n_days is None else min(max(wanted.last_n_days, 1), MAX_DAYS)
+    since = midnight - timedelta(days=days - 1)
+    return lambda execution: execution.at >= since
 
 
 def matches(wanted: ExecutionFilter, execution: VenueExecution) -> bool:

@@ -25,6 +25,7 @@ from protocol.tws.layout import (
     Positive,
     Presence,
     Repeat,
+    Repeated,
     Test,
     Variants,
     When,
@@ -141,6 +142,8 @@ def _step(item: Item, version: int, shape: _Shape) -> tuple[Writer, Reader]:
             return _when(test, _compile(items, version, shape), shape)
         case Repeat(path, of, items):
             return _repeat(path, compile_record(of, items, version), shape)
+        case Repeated(path, kind):
+            return _repeated(path, kind, shape)
         case Pairs(path, first, second):
             return _pairs(path, first, second, shape)
         case Presence(path, of, items):
@@ -244,6 +247,30 @@ def _repeat(path: str, record: Record[Any], shape: _Shape) -> tuple[Writer, Read
             elements.append(element)
         values[node][name] = tuple(elements)
         return at
+
+    return write, read
+
+
+def _repeated(path: str, kind: Kind, shape: _Shape) -> tuple[Writer, Reader]:
+    fetch = operator.attrgetter(path)
+    node, name = shape.slot(path)
+    read_one = kind.read or str
+
+    def write(message: Any, out: list[str]) -> None:
+        elements = fetch(message)
+        out.append(str(len(elements)))
+        out += [kind.write(element) for element in elements]
+
+    def read(fields: list[str], at: int, values: Values) -> int:
+        count, at = _count(fields, at, path)
+        end = at + count
+        if end > len(fields):
+            raise BadMessage(f"{path}: {count} were announced, {len(fields) - at} fields follow")
+        try:
+            values[node][name] = tuple(read_one(text) for text in fields[at:end])
+        except ValueError as error:
+            raise BadMessage(f"{path}: {error}") from None
+        return end
 
     return write, read
 

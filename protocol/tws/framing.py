@@ -19,13 +19,13 @@ _AWKWARD_OR_BACKSLASH = re.compile(r"[^\x01-\x7f]|\\")
 
 
 class FrameTooLong(ValueError):
-    """The peer announced a payload beyond `MAX_FRAME_BYTES`: not this protocol, or not in step with it.
+    """The peer announced a payload beyond the limit: not this protocol, or not in step with it.
 
     `complete` holds the payloads that came whole before it. The stream cannot be read any further.
     """
 
-    def __init__(self, size: int, complete: list[bytes]) -> None:
-        super().__init__(f"a frame of {size} bytes was announced, at most {MAX_FRAME_BYTES} are taken")
+    def __init__(self, size: int, complete: list[bytes], limit: int = MAX_FRAME_BYTES) -> None:
+        super().__init__(f"a frame of {size} bytes was announced, at most {limit} are taken")
         self.size = size
         self.complete = complete
 
@@ -40,8 +40,10 @@ def frame(payload: bytes) -> bytes:
 class Deframer:
     """Cuts a byte stream into payloads, in time linear in the bytes, however they are split."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int = MAX_FRAME_BYTES) -> None:
+        """`max_bytes`: the longest payload that is taken, and so the most that is ever held back."""
         self._buffer = bytearray()
+        self._max_bytes = max_bytes
 
     @property
     def pending(self) -> int:
@@ -59,8 +61,8 @@ class Deframer:
         with memoryview(buffer) as view:
             while end - at >= 4:
                 (size,) = _LENGTH.unpack_from(view, at)
-                if size > MAX_FRAME_BYTES:
-                    raise FrameTooLong(size, payloads)
+                if size > self._max_bytes:
+                    raise FrameTooLong(size, payloads, self._max_bytes)
                 if end - at - 4 < size:
                     break
                 at += 4 + size

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from datetime import datetime
 from typing import Final, TypeAlias
 
 import attrs
@@ -17,12 +18,24 @@ import attrs
 from protocol.tws.codec import decode_client, encode_server
 from protocol.tws.compiler import BadMessage
 from protocol.tws.framing import Deframer, FrameTooLong, frame, join, split
-from protocol.tws.messages import ClientRequest, ServerMessage, StartApi
-from protocol.tws.versions import NEWEST, OLDEST, negotiate
+from protocol.tws.messages import (
+    ClientRequest,
+    ErrorMessage,
+    HistoricalData,
+    HistoricalDataEnd,
+    ServerMessage,
+    StartApi,
+)
+from protocol.tws.tick_bursts import LineTicks
+from protocol.tws.versions import ERROR_TIME, HISTORICAL_DATA_END, NEWEST, OLDEST, negotiate
 
 PREFIX: Final = b"API\0"
 MAX_HELLO_BYTES: Final = 4096
 """Of the framed version text: real ones are some twenty bytes, with options some hundred."""
+
+MAX_REQUEST_BYTES: Final = 256 * 1024
+"""Of one request: the longest real ones, orders with conditions and algorithms, take a few thousand. A
+client that announces more is not in step, and must not have the server hold megabytes for it."""
 
 _LENGTH = struct.Struct("!I")
 _HELLO = re.compile(r"v(\d{1,6})(?:\.\.(\d{1,6}))?(?: (.*))?", re.DOTALL)
@@ -118,7 +131,7 @@ class ServerConnection:
     def __init__(self, server_max: int, connection_time: str) -> None:
         """`connection_time` as TWS writes it: `20260728 10:00:00 EST`."""
         self._handshake = ServerHandshake(server_max, connection_time)
-        self._deframer = Deframer()
+        self._deframer = Deframer(MAX_REQUEST_BYTES)
         self._version: int | None = None
         self._started = False
         self._refused = False
@@ -132,6 +145,11 @@ class ServerConnection:
     def started(self) -> bool:
         """Whether `StartApi` came, so that the server may speak."""
         return self._started
+
+    @property
+    def pending(self) -> int:
+        """Bytes held back for a request that is not complete yet."""
+        return self._deframer.pending
 
     def receive_data(self, data: bytes) -> list[ServerEvent]:
         """What `data` completes, in order. After a `Refused` nothing more is read."""
@@ -163,11 +181,26 @@ class ServerConnection:
         self._started = self._started or any(isinstance(request, StartApi) for request in requests)
         return requests + refusal
 
-    def send(self, message: ServerMessage) -> bytes:
-        """The bytes of `message`. Raises `LocalProtocolError` before the client's `StartApi`."""
+    def send(self, message: ServerMessage | LineTicks, at: datetime | None = None) -> bytes:
+        """The bytes of `message` at `at`. Raises `LocalProtocolError` before the client's `StartApi`."""
         if self._version is None or not self._started:
             raise LocalProtocolError(f"{type(message).__name__} before the client's StartApi would be lost")
-        return frame(encode_server(self._version, message))
+        if isinstance(message, LineTicks):
+            return message.burst.frames(self._version, message.req_id)
+        if self._version < ERROR_TIME:
+            return frame(encode_server(self._version, message))
+        return b"".join(
+            frame(encode_server(self._version, part)) for part in _parts(self._version, message, at)
+        )
+
+
+def _parts(version: int, message: ServerMessage, at: datetime | None) -> tuple[ServerMessage, ...]:
+    """What later versions say in another way: an error with its time, the end of bars by itself."""
+    if isinstance(message, ErrorMessage) and not message.time_ms and at is not None:
+        return (attrs.evolve(message, time_ms=int(at.timestamp() * 1000)),)
+    if isinstance(message, HistoricalData) and version >= HISTORICAL_DATA_END:
+        return (message, HistoricalDataEnd(message.req_id, message.start, message.end))
+    return (message,)
 
 
 @attrs.frozen

@@ -26,6 +26,7 @@ UNSET_DECIMAL = Decimal(2**127 - 1)
 MAX_SIZE_EXPONENT = 27
 """Of ten. A number like 1E+999999999 is short to send and exhausts the memory of whoever writes it out."""
 _UNSET_SIZES = frozenset({UNSET_DECIMAL, Decimal(UNSET_DOUBLE_TEXT)})
+_UNSET_SIZE_TEXTS = frozenset({str(UNSET_DECIMAL), UNSET_DOUBLE_TEXT})
 
 
 @attrs.frozen
@@ -124,6 +125,14 @@ def read_size(text: str) -> Decimal:
     return value
 
 
+def _read_optional_size(text: str) -> Decimal | None:
+    return None if not text or text in _UNSET_SIZE_TEXTS else read_size(text)
+
+
+def _write_optional_size(value: Decimal | None) -> str:
+    return "" if value is None else write_size(value)
+
+
 def write_size(value: Decimal) -> str:
     """Plain digits: never an exponent, which no client reads as a size."""
     text = str(value)
@@ -166,6 +175,7 @@ OFFSET = Kind("float, infinite or empty", _write_offset, _read_offset)
 BOOL = Kind("bool", _write_bool, _read_bool)
 OPT_BOOL = Kind("bool or empty", _write_optional_bool, _read_optional_bool)
 QTY = Kind("quantity", write_size, read_size)
+OPT_QTY = Kind("quantity or empty", _write_optional_size, _read_optional_size)
 WHOLE = Kind("whole quantity", write_whole, read_size)
 ACCOUNTS = Kind("accounts", _write_accounts, _read_accounts)
 CONJUNCTION = Kind("and/or", _write_conjunction, _read_conjunction)

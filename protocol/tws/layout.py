@@ -119,7 +119,17 @@ class Words:
     until: int | None = None
 
 
-Item: TypeAlias = Field | Constant | When | Repeat | Pairs | Presence | Variants | Words
+@attrs.frozen
+class Repeated:
+    """A count, then that many fields; a tuple of values in the message."""
+
+    path: str
+    kind: Kind
+    since: int = 0
+    until: int | None = None
+
+
+Item: TypeAlias = Field | Constant | When | Repeat | Repeated | Pairs | Presence | Variants | Words
 
 
 @attrs.frozen

@@ -16,8 +16,10 @@ from protocol.tws.kinds import (
     OPT_INT,
     SHORT_FLOAT,
     STR,
+    UNSET_INTEGER_TEXT,
 )
 from protocol.tws.layout import (
+    Constant,
     Field,
     Given,
     Item,
@@ -40,7 +42,14 @@ from protocol.tws.order_terms import (
     VolumeCondition,
 )
 from protocol.tws.terms import ComboLeg, DeltaNeutralContract
-from protocol.tws.versions import FA_PROFILE_DESUPPORT, PEGBEST_PEGMID_OFFSETS
+from protocol.tws.versions import (
+    CUSTOMER_ACCOUNT,
+    FA_PROFILE_DESUPPORT,
+    PEGBEST_PEGMID_OFFSETS,
+    PROFESSIONAL_CUSTOMER,
+    RFQ_FIELDS,
+    UNDO_RFQ_FIELDS,
+)
 
 CONTRACT: tuple[Item, ...] = (
     *fields(INT, "contract.con_id"),
@@ -192,6 +201,17 @@ CONDITIONS: tuple[Item, ...] = (
         Given("order.conditions"),
         fields(BOOL, "order.conditions_ignore_rth", "order.conditions_cancel_order"),
     ),
+)
+
+RFQ = (
+    Constant("", since=RFQ_FIELDS, until=UNDO_RFQ_FIELDS),
+    Constant(UNSET_INTEGER_TEXT, since=RFQ_FIELDS, until=UNDO_RFQ_FIELDS),
+)
+"""Two fields about quotes on request, which three versions had."""
+
+CUSTOMER = (
+    Field("order.customer_account", STR, since=CUSTOMER_ACCOUNT),
+    Field("order.professional_customer", BOOL, since=PROFESSIONAL_CUSTOMER),
 )
 
 MID_OFFSETS = fields(OPT_FLOAT, "order.mid_offset_at_whole", "order.mid_offset_at_half")

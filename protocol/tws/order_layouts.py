@@ -16,16 +16,18 @@ from protocol.tws.kinds import (
     OPT_BOOL,
     OPT_FLOAT,
     OPT_INT,
+    OPT_QTY,
     QTY,
     STR,
 )
-from protocol.tws.layout import Constant, Field, Given, Item, Layout, OneOf, When, fields
+from protocol.tws.layout import Constant, Field, Given, Item, Layout, OneOf, Repeat, When, fields
 from protocol.tws.messages import CompletedOrder, OpenOrder
 from protocol.tws.order_blocks import (
     ALGO,
     CLEARING,
     CONDITIONS,
     CONTRACT,
+    CUSTOMER,
     FA,
     HEDGE,
     LEGS,
@@ -33,20 +35,29 @@ from protocol.tws.order_blocks import (
     PEG_OFFSETS_ECHOED,
     PEG_TO_BENCHMARK,
     RANDOMIZE,
+    RFQ,
     SCALE,
     SHORT_SALE,
     SHORT_SALE_OF_THE_HEDGE,
     TRAIL,
     VOLATILITY,
 )
+from protocol.tws.order_terms import OrderAllocation
 from protocol.tws.requests import PlaceOrder
 from protocol.tws.versions import (
     ADVANCED_ORDER_REJECT,
     AUTO_CANCEL_PARENT,
+    BOND_ACCRUED_INTEREST,
+    CME_TAGGING_FIELDS,
+    CME_TAGGING_FIELDS_IN_OPEN_ORDER,
     DURATION,
+    FULL_ORDER_PREVIEW_FIELDS,
+    IMBALANCE_ONLY,
+    INCLUDE_OVERNIGHT,
     MANUAL_ORDER_TIME,
     PEGBEST_PEGMID_OFFSETS,
     POST_TO_ATS,
+    SUBMITTER,
 )
 
 # --- client to TWS ----------------------------------------------------------------------------------
@@ -167,10 +178,43 @@ PLACE_ORDER = Layout(
             since=PEGBEST_PEGMID_OFFSETS,
         ),
         When(OneOf("order.order_type", ("PEG MID", "PEGMID")), MID_OFFSETS, since=PEGBEST_PEGMID_OFFSETS),
+        *CUSTOMER,
+        *RFQ,
+        Field("order.include_overnight", BOOL, since=INCLUDE_OVERNIGHT),
+        Field("order.manual_order_indicator", MAX_INT, since=CME_TAGGING_FIELDS),
+        Field("order.imbalance_only", BOOL, since=IMBALANCE_ONLY),
     ),
 )
 
 # --- TWS to client ----------------------------------------------------------------------------------
+
+_PREVIEW: tuple[Item, ...] = (
+    Field("state.margin_currency", STR, since=FULL_ORDER_PREVIEW_FIELDS),
+    *(
+        Field(f"state.{margin}_{when}_outside_rth", MAX_FLOAT, since=FULL_ORDER_PREVIEW_FIELDS)
+        for when in ("before", "change", "after")
+        for margin in ("init_margin", "maint_margin", "equity_with_loan")
+    ),
+    Field("state.suggested_size", OPT_QTY, since=FULL_ORDER_PREVIEW_FIELDS),
+    Field("state.reject_reason", STR, since=FULL_ORDER_PREVIEW_FIELDS),
+    Repeat(
+        "state.order_allocations",
+        OrderAllocation,
+        (
+            *fields(STR, "account"),
+            *fields(
+                QTY,
+                "position",
+                "position_desired",
+                "position_after",
+                "desired_alloc_qty",
+                "allowed_alloc_qty",
+            ),
+            *fields(BOOL, "is_monetary"),
+        ),
+        since=FULL_ORDER_PREVIEW_FIELDS,
+    ),
+)
 
 _WHAT_IF: tuple[Item, ...] = (
     *fields(STR, "state.status"),
@@ -187,7 +231,9 @@ _WHAT_IF: tuple[Item, ...] = (
         "state.equity_with_loan_after",
     ),
     *fields(OPT_FLOAT, "state.commission", "state.min_commission", "state.max_commission"),
-    *fields(STR, "state.commission_currency", "state.warning_text"),
+    *fields(STR, "state.commission_currency"),
+    *_PREVIEW,
+    *fields(STR, "state.warning_text"),
 )
 
 OPEN_ORDER = Layout(
@@ -275,6 +321,13 @@ OPEN_ORDER = Layout(
         Field("order.post_to_ats", MAX_INT, since=POST_TO_ATS),
         Field("order.auto_cancel_parent", BOOL, since=AUTO_CANCEL_PARENT),
         *PEG_OFFSETS_ECHOED,
+        *CUSTOMER,
+        Field("order.bond_accrued_interest", STR, since=BOND_ACCRUED_INTEREST),
+        Field("order.include_overnight", BOOL, since=INCLUDE_OVERNIGHT),
+        Field("order.ext_operator", STR, since=CME_TAGGING_FIELDS_IN_OPEN_ORDER),
+        Field("order.manual_order_indicator", MAX_INT, since=CME_TAGGING_FIELDS_IN_OPEN_ORDER),
+        Field("order.submitter", STR, since=SUBMITTER),
+        Field("order.imbalance_only", BOOL, since=IMBALANCE_ONLY),
     ),
 )
 
@@ -344,5 +397,7 @@ COMPLETED_ORDER = Layout(
         *fields(INT, "order.parent_perm_id"),
         *fields(STR, "state.completed_time", "state.completed_status"),
         *PEG_OFFSETS_ECHOED,
+        *CUSTOMER,
+        Field("order.submitter", STR, since=SUBMITTER),
     ),
 )

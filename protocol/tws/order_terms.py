@@ -150,6 +150,8 @@ class Order:
     auto_cancel_date: str = ""
     route_marketable_to_bbo: bool = False
     imbalance_only: bool = False
+    include_overnight: bool = False
+    bond_accrued_interest: str = ""
     use_price_mgmt_algo: bool | None = None
     advanced_error_override: str = ""
     manual_order_time: str = ""
@@ -180,6 +182,11 @@ class Order:
     mifid2_execution_algo: str = ""
     is_oms_container: bool = False
     shareholder: str = ""
+    customer_account: str = ""
+    professional_customer: bool = False
+    manual_order_indicator: int | None = None
+    """Of the CME's rules on tagging, like `ext_operator`."""
+    submitter: str = ""
     ref_futures_con_id: int = 0
     # auction, box and volatility orders
     auction_strategy: int = 0
@@ -254,7 +261,22 @@ class Order:
 
 
 @attrs.frozen(kw_only=True)
+class OrderAllocation:
+    """The part of an order that one account of an advisor would get."""
+
+    account: str = ""
+    position: Decimal = Decimal(0)
+    position_desired: Decimal = Decimal(0)
+    position_after: Decimal = Decimal(0)
+    desired_alloc_qty: Decimal = Decimal(0)
+    allowed_alloc_qty: Decimal = Decimal(0)
+    is_monetary: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class OrderState:
+    """`margin_currency` to `order_allocations` travel from version 195 on."""
+
     status: str = ""
     init_margin_before: float | None = None
     maint_margin_before: float | None = None
@@ -269,6 +291,19 @@ class OrderState:
     min_commission: float | None = None
     max_commission: float | None = None
     commission_currency: str = ""
+    margin_currency: str = ""
+    init_margin_before_outside_rth: float | None = None
+    maint_margin_before_outside_rth: float | None = None
+    equity_with_loan_before_outside_rth: float | None = None
+    init_margin_change_outside_rth: float | None = None
+    maint_margin_change_outside_rth: float | None = None
+    equity_with_loan_change_outside_rth: float | None = None
+    init_margin_after_outside_rth: float | None = None
+    maint_margin_after_outside_rth: float | None = None
+    equity_with_loan_after_outside_rth: float | None = None
+    suggested_size: Decimal | None = None
+    reject_reason: str = ""
+    order_allocations: tuple[OrderAllocation, ...] = ()
     warning_text: str = ""
     completed_time: str = ""
     completed_status: str = ""

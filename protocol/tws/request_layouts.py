@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from protocol.tws import requests as r
-from protocol.tws.kinds import BOOL, FLOAT, INT, STR
-from protocol.tws.layout import Constant, Field, Item, Layout, OneOf, Repeat, When, fields
-from protocol.tws.order_blocks import DELTA_NEUTRAL_CONTRACT
+from protocol.tws.kinds import BOOL, FLOAT, INT, MAX_INT, STR
+from protocol.tws.layout import Constant, Field, Item, Layout, OneOf, Repeat, Repeated, When, fields
+from protocol.tws.market_layouts import MARKET_REQUEST_LAYOUTS
+from protocol.tws.order_blocks import DELTA_NEUTRAL_CONTRACT, RFQ
 from protocol.tws.order_layouts import PLACE_ORDER
 from protocol.tws.terms import ComboLeg
-from protocol.tws.versions import BOND_ISSUERID, MANUAL_ORDER_TIME
+from protocol.tws.versions import (
+    BOND_ISSUERID,
+    CME_TAGGING_FIELDS,
+    MANUAL_ORDER_TIME,
+    PARAMETRIZED_DAYS_OF_EXECUTIONS,
+    RFQ_FIELDS,
+    UNDO_RFQ_FIELDS,
+)
 
 V1, V2, V3, V8, V11 = (Constant(str(number)) for number in (1, 2, 3, 8, 11))
 """The version field that older requests still carry."""
@@ -39,7 +47,14 @@ _SESSION: tuple[Layout, ...] = (
     Layout(8, r.ReqIds, (V1, *fields(INT, "count"))),
     Layout(17, r.ReqManagedAccounts, (V1,)),
     Layout(49, r.ReqCurrentTime, (V1,)),
+    Layout(105, r.ReqCurrentTimeInMillis, ()),
+    Layout(104, r.ReqUserInfo, (_REQ_ID,)),
     Layout(14, r.SetServerLogLevel, (V1, *fields(INT, "level"))),
+)
+
+_CME_TAGS = (
+    Field("ext_operator", STR, since=CME_TAGGING_FIELDS),
+    Field("manual_order_indicator", MAX_INT, since=CME_TAGGING_FIELDS),
 )
 
 _ORDERS: tuple[Layout, ...] = (
@@ -47,9 +62,16 @@ _ORDERS: tuple[Layout, ...] = (
     Layout(
         4,
         r.CancelOrder,
-        (V1, *fields(INT, "order_id"), Field("manual_cancel_time", STR, since=MANUAL_ORDER_TIME)),
+        (
+            Constant("1", until=CME_TAGGING_FIELDS),
+            *fields(INT, "order_id"),
+            Field("manual_cancel_time", STR, since=MANUAL_ORDER_TIME),
+            Constant("", since=RFQ_FIELDS, until=UNDO_RFQ_FIELDS),
+            *RFQ,
+            *_CME_TAGS,
+        ),
     ),
-    Layout(58, r.GlobalCancel, (V1,)),
+    Layout(58, r.GlobalCancel, (Constant("1", until=CME_TAGGING_FIELDS), *_CME_TAGS)),
     Layout(5, r.ReqOpenOrders, (V1,)),
     Layout(16, r.ReqAllOpenOrders, (V1,)),
     Layout(15, r.ReqAutoOpenOrders, (V1, *fields(BOOL, "auto_bind"))),
@@ -70,6 +92,8 @@ _ORDERS: tuple[Layout, ...] = (
                 "filter.exchange",
                 "filter.side",
             ),
+            Field("filter.last_n_days", MAX_INT, since=PARAMETRIZED_DAYS_OF_EXECUTIONS),
+            Repeated("filter.specific_dates", STR, since=PARAMETRIZED_DAYS_OF_EXECUTIONS),
         ),
     ),
 )
@@ -84,6 +108,12 @@ _ACCOUNT: tuple[Layout, ...] = (
         (V1, _REQ_ID, *fields(STR, "account", "model_code"), *fields(BOOL, "ledger_and_nlv")),
     ),
     Layout(77, r.CancelAccountUpdatesMulti, (V1, _REQ_ID)),
+    Layout(74, r.ReqPositionsMulti, (V1, _REQ_ID, *fields(STR, "account", "model_code"))),
+    Layout(75, r.CancelPositionsMulti, (V1, _REQ_ID)),
+    Layout(80, r.ReqFamilyCodes, ()),
+    Layout(79, r.ReqSoftDollarTiers, (_REQ_ID,)),
+    Layout(18, r.RequestFa, (V1, *fields(INT, "kind"))),
+    Layout(19, r.ReplaceFa, (V1, *fields(INT, "kind"), *fields(STR, "xml"), _REQ_ID)),
     Layout(62, r.ReqAccountSummary, (V1, _REQ_ID, *fields(STR, "group", "tags"))),
     Layout(63, r.CancelAccountSummary, (V1, _REQ_ID)),
     Layout(92, r.ReqPnL, (_REQ_ID, *fields(STR, "account", "model_code"))),
@@ -141,4 +171,4 @@ _MARKET: tuple[Layout, ...] = (
     Layout(25, r.CancelHistoricalData, (V1, _REQ_ID)),
 )
 
-REQUEST_LAYOUTS: tuple[Layout, ...] = (*_SESSION, *_ORDERS, *_ACCOUNT, *_MARKET)
+REQUEST_LAYOUTS: tuple[Layout, ...] = (*_SESSION, *_ORDERS, *_ACCOUNT, *_MARKET, *MARKET_REQUEST_LAYOUTS)

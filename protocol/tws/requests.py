@@ -10,6 +10,28 @@ from typing import TypeAlias
 
 import attrs
 
+from protocol.tws.account_requests import (
+    AdvisorRequest,
+)
+from protocol.tws.account_requests import (
+    CancelPositionsMulti as CancelPositionsMulti,
+)
+from protocol.tws.account_requests import (
+    ReplaceFa as ReplaceFa,
+)
+from protocol.tws.account_requests import (
+    ReqFamilyCodes as ReqFamilyCodes,
+)
+from protocol.tws.account_requests import (
+    ReqPositionsMulti as ReqPositionsMulti,
+)
+from protocol.tws.account_requests import (
+    ReqSoftDollarTiers as ReqSoftDollarTiers,
+)
+from protocol.tws.account_requests import (
+    RequestFa as RequestFa,
+)
+from protocol.tws.market_requests import MarketRequest
 from protocol.tws.order_terms import Order
 from protocol.tws.terms import Contract, ExecutionFilter
 
@@ -31,11 +53,14 @@ class PlaceOrder:
 class CancelOrder:
     order_id: int
     manual_cancel_time: str = ""
+    ext_operator: str = ""
+    manual_order_indicator: int | None = None
 
 
 @attrs.frozen
 class GlobalCancel:
-    pass
+    ext_operator: str = ""
+    manual_order_indicator: int | None = None
 
 
 @attrs.frozen
@@ -118,6 +143,18 @@ class ReqManagedAccounts:
 @attrs.frozen
 class ReqCurrentTime:
     pass
+
+
+@attrs.frozen
+class ReqCurrentTimeInMillis:
+    """From version 197 on."""
+
+
+@attrs.frozen
+class ReqUserInfo:
+    """From version 167 on."""
+
+    req_id: int
 
 
 @attrs.frozen
@@ -217,10 +254,12 @@ class UnknownRequest:
 
 
 ClientRequest: TypeAlias = (
-    StartApi | PlaceOrder | CancelOrder | GlobalCancel | ReqIds | ReqOpenOrders | ReqAllOpenOrders
+    AdvisorRequest | MarketRequest
+    | StartApi | PlaceOrder | CancelOrder | GlobalCancel | ReqIds | ReqOpenOrders | ReqAllOpenOrders
     | ReqAutoOpenOrders | ReqCompletedOrders | ReqExecutions | ReqPositions | CancelPositions
     | ReqAccountUpdates | ReqAccountUpdatesMulti | CancelAccountUpdatesMulti | ReqAccountSummary
-    | CancelAccountSummary | ReqManagedAccounts | ReqCurrentTime | SetServerLogLevel
+    | CancelAccountSummary | ReqManagedAccounts | ReqCurrentTime | ReqCurrentTimeInMillis | ReqUserInfo
+    | SetServerLogLevel
     | ReqContractDetails | ReqMarketRule | ReqMktData | CancelMktData | ReqMarketDataType
     | ReqHistoricalData | CancelHistoricalData | ReqPnL | CancelPnL | ReqPnLSingle | CancelPnLSingle
     | UnknownRequest

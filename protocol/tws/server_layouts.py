@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from protocol.tws import messages as m
 from protocol.tws.kinds import ACCOUNTS, BOOL, FLOAT, INT, MAX_FLOAT, OPT_FLOAT, QTY, STR, TEXT
-from protocol.tws.layout import Constant, Field, Item, Layout, Pairs, Repeat, Words, fields, size
+from protocol.tws.layout import (
+    Constant,
+    Field,
+    Item,
+    Layout,
+    OneOf,
+    Pairs,
+    Repeat,
+    When,
+    Words,
+    fields,
+    size,
+)
+from protocol.tws.market_layouts import MARKET_SERVER_LAYOUTS
 from protocol.tws.order_layouts import COMPLETED_ORDER, OPEN_ORDER
 from protocol.tws.terms import HistoricalBar
 from protocol.tws.versions import (
     ADVANCED_ORDER_REJECT,
+    ERROR_TIME,
     FRACTIONAL_SIZE_SUPPORT,
+    FUND_DATA_FIELDS,
+    HISTORICAL_DATA_END,
+    INELIGIBILITY_REASONS,
+    LAST_TRADE_DATE,
     PENDING_PRICE_REVISION,
     SIZE_RULES,
+    SUBMITTER,
 )
 
 V1, V2, V3, V6, V8 = (Constant(str(number)) for number in (1, 2, 3, 6, 8))
@@ -36,13 +55,16 @@ _SESSION: tuple[Layout, ...] = (
         4,
         m.ErrorMessage,
         (
-            V2,
+            Constant("2", until=ERROR_TIME),
             *fields(INT, "id", "code"),
             *fields(TEXT, "text"),
             Field("advanced_json", TEXT, since=ADVANCED_ORDER_REJECT),
+            Field("time_ms", INT, since=ERROR_TIME),
         ),
     ),
     Layout(49, m.CurrentTime, (V1, *fields(INT, "epoch_s"))),
+    Layout(109, m.CurrentTimeInMillis, fields(INT, "epoch_ms")),
+    Layout(107, m.UserInfo, (*fields(INT, "req_id"), *fields(STR, "white_branding_id"))),
 )
 
 _ORDERS: tuple[Layout, ...] = (
@@ -87,6 +109,7 @@ _ORDERS: tuple[Layout, ...] = (
             *fields(STR, "execution.model_code"),
             *fields(INT, "execution.last_liquidity"),
             Field("execution.pending_price_revision", BOOL, since=PENDING_PRICE_REVISION),
+            Field("execution.submitter", STR, since=SUBMITTER),
         ),
     ),
     Layout(55, m.ExecDetailsEnd, (V1, *fields(INT, "req_id"))),
@@ -105,6 +128,7 @@ _ORDERS: tuple[Layout, ...] = (
     ),
     COMPLETED_ORDER,
     Layout(102, m.CompletedOrdersEnd, ()),
+    Layout(100, m.OrderBound, fields(INT, "perm_id", "client_id", "order_id")),
 )
 
 _ACCOUNT: tuple[Layout, ...] = (
@@ -120,6 +144,29 @@ _ACCOUNT: tuple[Layout, ...] = (
         ),
     ),
     Layout(62, m.PositionEnd, (V1,)),
+    Layout(
+        71,
+        m.PositionMulti,
+        (
+            V1,
+            *fields(INT, "req_id"),
+            *fields(STR, "account"),
+            *_contract("contract.exchange"),
+            *fields(QTY, "position"),
+            *fields(FLOAT, "avg_cost"),
+            *fields(STR, "model_code"),
+        ),
+    ),
+    Layout(72, m.PositionMultiEnd, (V1, *fields(INT, "req_id"))),
+    Layout(78, m.FamilyCodes, (Pairs("codes", STR, STR),)),
+    Layout(
+        77,
+        m.SoftDollarTiers,
+        (
+            *fields(INT, "req_id"),
+            Repeat("tiers", m.SoftDollarTier, fields(STR, "name", "val", "display_name")),
+        ),
+    ),
     Layout(6, m.AccountValue, (V2, *fields(TEXT, "key", "value", "currency", "account"))),
     Layout(
         7,
@@ -162,6 +209,39 @@ _ACCOUNT: tuple[Layout, ...] = (
     ),
 )
 
+_FUND = When(
+    OneOf("details.contract.sec_type", ("FUND",)),
+    (
+        *fields(
+            STR,
+            "details.fund.name",
+            "details.fund.family",
+            "details.fund.type",
+            "details.fund.front_load",
+            "details.fund.back_load",
+            "details.fund.back_load_time_interval",
+            "details.fund.management_fee",
+        ),
+        *fields(
+            BOOL,
+            "details.fund.closed",
+            "details.fund.closed_for_new_investors",
+            "details.fund.closed_for_new_money",
+        ),
+        *fields(
+            STR,
+            "details.fund.notify_amount",
+            "details.fund.minimum_initial_purchase",
+            "details.fund.subsequent_minimum_purchase",
+            "details.fund.blue_sky_states",
+            "details.fund.blue_sky_territories",
+            "details.fund.distribution_policy_indicator",
+            "details.fund.asset_type",
+        ),
+    ),
+    since=FUND_DATA_FIELDS,
+)
+
 _CONTRACTS: tuple[Layout, ...] = (
     Layout(
         10,
@@ -171,6 +251,7 @@ _CONTRACTS: tuple[Layout, ...] = (
             *fields(INT, "req_id"),
             *fields(STR, "details.contract.symbol", "details.contract.sec_type"),
             Words("details.contract.last_trade_date_or_contract_month", "details.last_trade_time"),
+            Field("details.contract.last_trade_date", STR, since=LAST_TRADE_DATE),
             *fields(FLOAT, "details.contract.strike"),
             *fields(
                 STR,
@@ -214,6 +295,8 @@ _CONTRACTS: tuple[Layout, ...] = (
             Field("details.min_size", QTY, since=FRACTIONAL_SIZE_SUPPORT),
             Field("details.size_increment", QTY, since=SIZE_RULES),
             Field("details.suggested_size_increment", QTY, since=SIZE_RULES),
+            _FUND,
+            Pairs("details.ineligibility_reasons", STR, STR, since=INELIGIBILITY_REASONS),
         ),
     ),
     Layout(52, m.ContractDataEnd, (V1, *fields(INT, "req_id"))),
@@ -232,8 +315,14 @@ _MARKET: tuple[Layout, ...] = (
     Layout(
         17,
         m.HistoricalData,
-        (*fields(INT, "req_id"), *fields(STR, "start", "end"), Repeat("bars", HistoricalBar, _BAR)),
+        (
+            *fields(INT, "req_id"),
+            Field("start", STR, until=HISTORICAL_DATA_END),
+            Field("end", STR, until=HISTORICAL_DATA_END),
+            Repeat("bars", HistoricalBar, _BAR),
+        ),
     ),
+    Layout(108, m.HistoricalDataEnd, (*fields(INT, "req_id"), *fields(STR, "start", "end"))),
     Layout(
         90,
         m.HistoricalDataUpdate,
@@ -272,4 +361,6 @@ _MARKET: tuple[Layout, ...] = (
     Layout(57, m.TickSnapshotEnd, (V1, *fields(INT, "req_id"))),
 )
 
-SERVER_LAYOUTS: tuple[Layout, ...] = (*_SESSION, *_ORDERS, *_ACCOUNT, *_CONTRACTS, *_MARKET)
+SERVER_LAYOUTS: tuple[Layout, ...] = (
+    *_SESSION, *_ORDERS, *_ACCOUNT, *_CONTRACTS, *_MARKET, *MARKET_SERVER_LAYOUTS
+)  # fmt: skip

@@ -49,6 +49,8 @@ class Contract:
     sec_id_type: str = ""
     sec_id: str = ""
     issuer_id: str = ""
+    last_trade_date: str = ""
+    """In contract details, from version 182 on."""
     combo_legs_descrip: str = ""
     combo_legs: tuple[ComboLeg, ...] = ()
     delta_neutral_contract: DeltaNeutralContract | None = None
@@ -76,6 +78,31 @@ class Execution:
     model_code: str = ""
     last_liquidity: int = 0
     pending_price_revision: bool = False
+    submitter: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class FundDetails:
+    """What TWS knows about a mutual fund. Amounts and loads are texts, as they travel."""
+
+    name: str = ""
+    family: str = ""
+    type: str = ""
+    front_load: str = ""
+    back_load: str = ""
+    back_load_time_interval: str = ""
+    management_fee: str = ""
+    closed: bool = False
+    closed_for_new_investors: bool = False
+    closed_for_new_money: bool = False
+    notify_amount: str = ""
+    minimum_initial_purchase: str = ""
+    subsequent_minimum_purchase: str = ""
+    blue_sky_states: str = ""
+    blue_sky_territories: str = ""
+    distribution_policy_indicator: str = ""
+    """N accumulates, Y pays out."""
+    asset_type: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +138,10 @@ class ContractDetails:
     min_size: Decimal = Decimal(1)
     size_increment: Decimal = Decimal(1)
     suggested_size_increment: Decimal = Decimal(100)
+    fund: FundDetails = FundDetails()
+    """Of a fund (`sec_type` FUND), from version 179 on."""
+    ineligibility_reasons: tuple[tuple[str, str], ...] = ()
+    """Id and description, from version 186 on."""
 
 
 @attrs.frozen(kw_only=True)
@@ -136,3 +167,7 @@ class ExecutionFilter:
     sec_type: str = ""
     exchange: str = ""
     side: str = ""
+    last_n_days: int | None = None
+    """From version 200 on, like the dates."""
+    specific_dates: tuple[str, ...] = ()
+    """Such as `20250123`."""

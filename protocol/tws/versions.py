@@ -30,7 +30,7 @@ HMDS_MARKET_DATA_IN_SHARES: Final = 175
 BOND_ISSUERID: Final = 176
 FA_PROFILE_DESUPPORT: Final = 177
 PENDING_PRICE_REVISION: Final = 178
-# Beyond what this codec speaks; here so that a log can name them.
+# Spoken only when asked for: see NEWEST.
 FUND_DATA_FIELDS: Final = 179
 MANUAL_ORDER_TIME_EXERCISE_OPTIONS: Final = 180
 OPEN_ORDER_AD_STRATEGY: Final = 181
@@ -56,8 +56,10 @@ PARAMETRIZED_DAYS_OF_EXECUTIONS: Final = 200
 
 OLDEST: Final = REPLACE_FA_END
 """The floor: the newest that the ibapi of PyPI speaks, and the oldest that the others accept."""
-NEWEST: Final = PENDING_PRICE_REVISION
-"""The newest whose layouts are known here; everything up to it is text."""
+ADVERTISED: Final = PENDING_PRICE_REVISION
+"""The newest that is offered or asked for unless one says otherwise: what all clients of today speak."""
+NEWEST: Final = PARAMETRIZED_DAYS_OF_EXECUTIONS
+"""The newest whose layouts are known here, and the last that is text: from 201 on some messages are not."""
 FORBIDDEN: Final = frozenset({DURATION})
 """Never agreed on: at exactly 158, ib_insync and ib_async read openOrder without the `duration` TWS sends."""
 
