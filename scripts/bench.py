@@ -32,11 +32,16 @@ from actors.tws_codec import TwsCodec
 from protocol.commands import BrokerCommand
 from protocol.events import BaseEvent, CommissionEvent
 from protocol.market_view import MarketView
+from protocol.rules.actions import Log
 from protocol.rules.amounts import Shares
+from protocol.rules.conditions import When
 from protocol.rules.indicator_names import IndicatorName, indicator_name, split_suffix
+from protocol.rules.rule import Rule
+from protocol.rules.watching import turned
 from protocol.settings import Atr, RiskLimits, Schedule
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan
+from protocol.symbol_state import SymbolState
 from protocol.tws.codec import encode_client, encode_server
 from protocol.tws.framing import frame
 from protocol.tws.messages import Contract, Order, PlaceOrder, TickPrice, TickSize
@@ -237,6 +242,46 @@ def indicator_ticks() -> Figure:
     return compare("tick to view, 10 indicators", feed(names), "its ATR alone", feed(()), len(ticks))
 
 
+CONDITIONS = (
+    "price > sma20", "price < ema50", "rsi14 < 30", "rsi14 > 70 and price > bollinger.upper", "adx14 > 25",
+    "macd.signal > 0", "price > opening_range.high and relative_volume > 2", "abs(price - vwap) > 0.5",
+    "pnl_pct >= 0.02", "pnl_pct <= -0.01", "mfe_pct - pnl_pct > 0.02", "pnl < -500 and minutes_to_close < 60",
+    "state == 'open' and duration_s > 3600", "spread_pct > 0.005", "change_pct < -0.05",
+    "bid > 105 and time >= '10:30'", "volatility > 0.02", "drawdown_pct > 0.03", "weekday == 'fri'",
+    "stochastic.d < 20 and quantity == 0",
+)  # fmt: skip
+"""The rules of the benchmark: indicators, profit of the trade, the hour, the quote."""
+
+
+def rule_ticks() -> Figure:
+    """The same ticks into a symbol with ten indicators and twenty rules, none of which comes true, flat."""
+    names = tuple(_indicator(text) for text in INDICATORS)
+    rules = tuple(Rule(text, When.parse(f"({text}) and price < 0"), Log("")) for text in CONDITIONS)
+    symbol = Symbol("S")
+    plan = SymbolPlan(symbol, "bench", Shares(1), rules, Schedule(), RiskLimits(), indicators=names)
+    state = SymbolState.begin(symbol)
+    kinds = (TickKind.BID, TickKind.LAST, TickKind.ASK, TickKind.LAST)
+    ticks = [
+        Tick(symbol, kinds[number % 4], price, 100.0, AT + timedelta(seconds=number / 4), price, price)
+        for number in range(10_000)
+        for price in (100.0 + number * 7 % 13 / 100,)
+    ]
+
+    def feed(followed: SymbolPlan) -> Callable[[int], None]:
+        def work(count: int) -> None:
+            view = MarketView(Atr(bar_s=10), names)
+            view.reconciled = True
+            for tick in ticks[:count]:
+                view.tick(tick)
+                if followed.follows_rules:
+                    turned(state, view, followed, tick)
+
+        return work
+
+    plain = attrs.evolve(plan, rules=())
+    return compare("tick to 20 rules, 10 indicators", feed(plan), "no rules", feed(plain), len(ticks))
+
+
 def _indicator(text: str) -> IndicatorName:
     word, _, field = text.partition(".")
     kind, parameters = split_suffix(word) or (word, ())
@@ -290,6 +335,7 @@ def main(
         encode_orders,
         journal_rows,
         indicator_ticks,
+        rule_ticks,
         lambda: route_ticks(10),
         lambda: route_ticks(500),
         say_ticks_to_many,

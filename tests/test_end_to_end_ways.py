@@ -6,7 +6,9 @@ from decimal import Decimal
 
 import trio
 
-from protocol.events import ModifyOrderEvent, PositionCloseEvent, PositionUpdateEvent
+from protocol.commands import Flatten
+from protocol.events import CancelEvent, ModifyOrderEvent, PositionCloseEvent, PositionUpdateEvent
+from protocol.exchange.tws_settings import TwsSettings
 from protocol.exchange.venue_settings import ChildActivation
 from protocol.rules.actions import (
     Close,
@@ -246,3 +248,61 @@ def test_a_stop_closer_than_the_limits_is_widened_and_the_size_shrunk_where_the_
         await world.check()
 
     play(story, settings=entering(entry))
+
+
+# --- what crosses on the way ----------------------------------------------------------------------------
+
+
+@under_both
+def test_a_fill_that_crosses_the_cancel_of_its_entry_is_protected_and_kept(
+    activation: ChildActivation,
+) -> None:
+    """The cancel takes two seconds to the venue; the market comes to the limit in between."""
+    entry = Enter(Side.BUY, order=EntryOrder(OrderType.LIMIT, Percent(0.01), expires_s=60.0))
+    slow = TwsSettings(order_latency_s=2.0, report_latency_s=0.5)
+
+    async def story(world: World) -> None:
+        await world.quoted()
+        world.signal(SLV, "BUY")
+        await world.until(lambda: bool(world.events(CancelEvent, SLV)), within_s=90.0)
+        world.stage.show(SLV, 98.9)
+        await world.until(lambda: world.position() == 100)
+        await trio.sleep(5.0)
+        assert {role: each[1] for role, each in world.exits().items()} == {"stop": 100, "target": 100}
+        await world.check(alarms=None)
+
+    play(story, settings=entering(entry), activation=activation, tws=slow)
+
+
+@under_both
+def test_everything_is_closed_on_a_persons_word(activation: ChildActivation) -> None:
+    levels = (DoubleDownLevel(0.5),)
+
+    async def story(world: World) -> None:
+        await world.enter()
+        assert set(world.exits()) == {"stop", "target", "doubledown"}
+        world.system.router.command(SLV, Flatten(world.clock.now(), "enough for today"))
+        await trio.sleep(3.0)
+        assert (world.position(), world.exits()) == (0, {})
+        assert reasons(world) == ["enough for today"]
+        await world.check()
+
+    play(story, settings=entering(Enter(Side.BUY, double_down=levels)), activation=activation)
+
+
+@under_both
+def test_a_stop_that_fills_50_of_200_shrinks_the_target_to_150_and_the_rest_follows(
+    activation: ChildActivation,
+) -> None:
+    async def story(world: World) -> None:
+        await world.enter()
+        world.stage.show(SLV, 96.9, size=50)
+        await world.until(lambda: world.position() == 150)
+        assert world.exits()["target"][1] == 150
+        await world.until(lambda: world.position() == 0)
+        await trio.sleep(2.0)
+        assert world.exits() == {}
+        assert reasons(world) == ["stop"]
+        await world.check()
+
+    play(story, settings=entering(Enter(Side.BUY), shares=200), activation=activation)

@@ -42,6 +42,7 @@ from protocol.exchange.calendar import new_york
 from protocol.exchange.happenings import VenueOrder
 from protocol.exchange.history import micros
 from protocol.exchange.market import Market
+from protocol.exchange.tws_settings import TwsSettings
 from protocol.exchange.venue_settings import AccountSettings, ChildActivation, VenueSettings
 from protocol.journal_checks import check_journal
 from protocol.kills import KillOrder
@@ -148,13 +149,14 @@ class World:
         kills: Sequence[KillOrder],
         seed: int,
         start: datetime | None,
+        tws: TwsSettings | None,
     ) -> None:
         self.market, self.settings = market, settings
         self.truth_path = truth
         venue = VenueSettings(
             accounts=(AccountSettings("DU1234567", Decimal(1_000_000)),), child_activation=activation
         )
-        self.tws = SimulatedTws(market, venue, seed=seed, truth=truth, start=start)
+        self.tws = SimulatedTws(market, venue, seed=seed, truth=truth, start=start, settings=tws)
         self.journal, self.clock = Journal.memory(), MarketClock()
         self.system = TradingSystem(
             settings, journal=self.journal, instance="w", clock=self.clock, connect=self._dial, seed=seed,
@@ -286,13 +288,15 @@ class World:
 
     def exits(self, symbol: Symbol = SLV) -> dict[str, tuple[str, int, float | None]]:
         """Side, open shares and price of each working exit, as the venue has them."""
+
+        def price(order: VenueOrder) -> float | None:
+            asked = order.order
+            return asked.aux_price if asked.order_type in ("STP", "TRAIL") else asked.lmt_price
+
         return {
-            role: (
-                order.order.action, order.remaining,
-                order.order.aux_price if order.order.order_type in ("STP", "TRAIL") else order.order.lmt_price,
-            )
+            role: (order.order.action, order.remaining, price(order))
             for role, order in self.working(symbol).items()
-        }  # fmt: skip
+        }
 
     def events(self, kind: type[T], symbol: Symbol | None = None) -> list[T]:
         stream = None if symbol is None else stream_of(symbol)
@@ -380,6 +384,7 @@ def play(
     kills: Sequence[KillOrder] = (),
     seed: int = 1,
     start: datetime | None = None,
+    tws: TwsSettings | None = None,
 ) -> T:
     """Run a story from the link-up on, the same way every time."""
     with TemporaryDirectory() as folder:
@@ -389,7 +394,7 @@ def play(
                 market if market is not None else DirectedMarket({SLV: 100.0}),
                 settings if settings is not None else settings_for(SLV),
                 truth=Path(folder) / "truth.jsonl", activation=activation, predictions=predictions,
-                kills=kills, seed=seed, start=start,
+                kills=kills, seed=seed, start=start, tws=tws,
             )  # fmt: skip
             return await world.live(story)
 
