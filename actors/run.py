@@ -89,10 +89,19 @@ def leave_alone(_: SimulatedTws) -> None:
 class Run:
     """Made from a plan, run once. `verdict` is the exit code."""
 
-    def __init__(self, plan: Plan, prepare: Callable[[SimulatedTws], None] = leave_alone) -> None:
-        """`prepare` is given the embedded simulator before it runs: the place for faults of a test."""
+    def __init__(
+        self,
+        plan: Plan,
+        prepare: Callable[[SimulatedTws], None] = leave_alone,
+        *,
+        prepare_system: Callable[[TradingSystem], None] | None = None,
+    ) -> None:
+        """`prepare` is given the embedded simulator before it runs: the place for faults of a test.
+
+        `prepare_system` is given the trading system, with nothing started yet: the place for handlers.
+        """
         self.plan = plan
-        self._prepare = prepare
+        self._prepare, self._prepare_system = prepare, prepare_system
         self.ending = Ending()
         self.sim: SimulatedTws | None = None
         self.system: TradingSystem | None = None
@@ -151,6 +160,8 @@ class Run:
         async with trio.open_nursery() as host:
             connect = await self._open_broker(host)
             self.system = system = self._system(journal, connect)
+            if self._prepare_system is not None:
+                self._prepare_system(system)
             self._terminal = terminal = self._show(system, journal)
             await self._add_edges(host, system, terminal, journal)
             try:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import assert_never
 
 import trio
 
@@ -30,14 +29,7 @@ from actors.simulated_tws_door import FrontDoor, ignore
 from actors.simulated_tws_record import Record, SymbolBooks
 from protocol.exchange.contracts import NEW_YORK
 from protocol.exchange.fault_armed import FaultState
-from protocol.exchange.fault_effects import (
-    ChangeDoor,
-    CloseWire,
-    PauseWire,
-    RawBytes,
-    ShapeWire,
-    WireEffect,
-)
+from protocol.exchange.fault_effects import ChangeDoor
 from protocol.exchange.fault_plan import FaultPlan
 from protocol.exchange.faults import Fault, WithholdExecution
 from protocol.exchange.happenings import MarketTick
@@ -97,7 +89,7 @@ class SimulatedTws:
         ServerConnection(server_version_max, "")
         self.ended = trio.Event()
         self.clock_started = trio.Event()
-        self._market, self._settings = market, settings or TwsSettings()
+        self._market, self._settings = market, (settings or TwsSettings()).seeded(seed)
         self._server_version_max = server_version_max
         self._connections: dict[ClientKey, Connection] = {}
         self._keys = itertools.count(1)
@@ -458,28 +450,10 @@ class SimulatedTws:
         for done in self._plan.take_done():
             self._record.fault(done.kind, done.what, self._market_now, connected)
         for effect in self._plan.take_effects():
-            self._do_to_wire(effect)
-
-    def _do_to_wire(self, effect: WireEffect) -> None:
-        if isinstance(effect, ChangeDoor):
-            self._door.change(effect.door)
-            return
-        connection = self._connections.get(effect.key)
-        if connection is None:
-            return
-        match effect:
-            case CloseWire(flush=True):
-                connection.finish()
-            case CloseWire(reset=reset):
-                connection.drop(reset=reset)
-            case PauseWire():
-                connection.pause(effect)
-            case ShapeWire(shape=shape):
-                connection.shape(shape)
-            case RawBytes(data=data):
-                connection.queue_bytes(data)
-            case _:
-                assert_never(effect)
+            if isinstance(effect, ChangeDoor):
+                self._door.change(effect.door)
+            elif effect.key in self._connections:
+                self._connections[effect.key].disturb(effect)
 
     def _running(self) -> trio.Nursery:
         if self._nursery is None:

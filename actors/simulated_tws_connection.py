@@ -14,7 +14,7 @@ from typing import assert_never
 
 import trio
 
-from protocol.exchange.fault_effects import ByteShape, PauseWire
+from protocol.exchange.fault_effects import ByteShape, CloseWire, PauseWire, RawBytes, ShapeWire
 from protocol.exchange.faults import BurstBytes, GlueBytes, SplitBytes
 from protocol.exchange.tws_clients import ClientKey, Said
 from protocol.tws.handshake import ServerConnection, ServerEvent
@@ -90,20 +90,25 @@ class Connection:
             self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
         self.scope.cancel()
 
-    def pause(self, pause: PauseWire) -> None:
-        """Reading, writing or both stand still for a while, from the next read and write on."""
-        until = trio.current_time() + pause.duration_loop_s
-        if pause.reading:
-            self._reads_from_loop_s = until
-        if pause.writing:
-            self._writes_from_loop_s = until
-        if pause.lost:
-            self._loses_until_loop_s = until
-
-    def shape(self, shape: ByteShape) -> None:
-        """What is sent from now on leaves in this way, as long as the shape says."""
-        self._shape = shape
-        self._shaped_until_loop_s = trio.current_time() + shape.duration_loop_s
+    def disturb(self, effect: CloseWire | PauseWire | ShapeWire | RawBytes) -> None:
+        """A fault on this wire; pauses begin with the next read and write."""
+        now = trio.current_time()
+        match effect:
+            case CloseWire(flush=True):
+                self.finish()
+            case CloseWire(reset=reset):
+                self.drop(reset=reset)
+            case PauseWire(reading=reading, writing=writing, duration_loop_s=duration_loop_s, lost=lost):
+                until = now + duration_loop_s
+                self._reads_from_loop_s = until if reading else self._reads_from_loop_s
+                self._writes_from_loop_s = until if writing else self._writes_from_loop_s
+                self._loses_until_loop_s = until if lost else self._loses_until_loop_s
+            case ShapeWire(shape=shape):
+                self._shape, self._shaped_until_loop_s = shape, now + shape.duration_loop_s
+            case RawBytes(data=data):
+                self.queue_bytes(data)
+            case _:
+                assert_never(effect)
 
     async def receive(self) -> list[ServerEvent] | None:
         """What the client says next; None when it is gone."""

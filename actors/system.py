@@ -31,6 +31,7 @@ from actors.supervisor import Supervisor
 from actors.symbol import SymbolActor, stream_of
 from actors.timers import Timers
 from actors.tws_link import Link
+from protocol import configuration_note
 from protocol.commands import BrokerCommand, EndHedge, Flatten, HedgeTrade, Stop, UseRules, Wake
 from protocol.events import (
     AlarmEvent,
@@ -43,6 +44,7 @@ from protocol.events import (
 )
 from protocol.kills import KillOrder
 from protocol.portfolio import Holding, portfolio_rules
+from protocol.rule_checks import rule_faults
 from protocol.rules.rule import Rule
 from protocol.rules.used import indicators_used
 from protocol.session_latency import Latencies
@@ -128,6 +130,13 @@ class TradingSystem:
         """Where users' own handlers hear of events."""
         journal.follow(self.subscriptions.follow)
         self.router.on_tick = self.subscriptions.take_tick
+        self._note_settings()
+
+    def _note_settings(self) -> None:
+        """For whoever reads the journal without the configuration at hand."""
+        note = configuration_note.note_of(self.settings)
+        if self.journal.get_meta(configuration_note.KEY) != note:
+            self.journal.set_meta(configuration_note.KEY, note)
 
     def _plans(self, instance: str) -> tuple[SymbolPlan, ...]:
         settings = self.settings
@@ -299,16 +308,16 @@ class TradingSystem:
 
     def use_rules(self, rules: tuple[Rule, ...]) -> None:
         """Trade by these rules from now on, all of them or, with a ValueError, none. Live trades go on."""
-        names = [rule.name for rule in rules]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two rules are called {', '.join(twice)}")
+        wrong = rule_faults(rules, self.symbols)
+        if wrong:
+            raise ValueError("; ".join(wrong))
         now = self.clock.now()
         for symbol in self.symbols:
             self.router.command(symbol, UseRules(now, rules_of(symbol, rules)))
         self.portfolio.use(portfolio_rules(rules))
         self.settings = attrs.evolve(self.settings, rules=rules)
-        self._record(RunEvent(at=now, what="rules", detail=", ".join(names)))
+        self._note_settings()
+        self._record(RunEvent(at=now, what="rules", detail=", ".join(rule.name for rule in rules)))
 
     def _holdings(self, at: datetime) -> tuple[tuple[Holding, ...], Decimal | None]:
         """What the symbols hold now, for the portfolio."""

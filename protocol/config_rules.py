@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Final
 
 import attrs
 
-from protocol.config_reading import COUNT, NOT_NEGATIVE, Table, suggest
+from protocol.config_reading import COUNT, NOT_NEGATIVE, POSITIVE, Table, suggest
 from protocol.config_rules_actions import read_actions
 from protocol.config_rules_conditions import check_event_fields, read_condition
 from protocol.config_rules_entry import MAX_WORKING_ORDERS, exit_groups
@@ -27,7 +28,7 @@ from protocol.rules.actions import (
 )
 from protocol.rules.conditions import Condition, WhenSignal
 from protocol.rules.rule import Rule
-from protocol.settings import RiskLimits, SymbolSettings
+from protocol.settings import RiskLimits, StockFacts, SymbolSettings
 from protocol.values import Side, Symbol
 
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9]*([ .][A-Z0-9]+)?")
@@ -64,10 +65,21 @@ def read_symbols(tables: Sequence[Table], risk: RiskLimits) -> tuple[SymbolSetti
             table.fault("symbol", f'"{name}" is no stock symbol as TWS writes it{close}')
         elif name in found:
             table.fault("symbol", f'"{name}" is listed twice')
-        sizing = read_sizing(read, table) or DEFAULT_SIZING
+        sizing, facts = read_sizing(read, table) or DEFAULT_SIZING, _read_facts(table)
         table.close()
-        found.setdefault(name, SymbolSettings(Symbol(name), sizing))
+        found.setdefault(name, SymbolSettings(Symbol(name), sizing, facts))
     return tuple(found.values())
+
+
+def _read_facts(table: Table) -> StockFacts:
+    """`sector`, `beta`, `average_volume`, `market_cap`: each may be left out."""
+    cap = table.decimal("market_cap", Decimal(0), POSITIVE) if table.has("market_cap") else None
+    return StockFacts(
+        sector=table.text("sector", ""),
+        beta=table.number("beta", 0.0) if table.has("beta") else None,
+        average_volume=table.integer("average_volume", 1, COUNT) if table.has("average_volume") else None,
+        market_cap=cap,
+    )
 
 
 # --- rules ----------------------------------------------------------------------------------------

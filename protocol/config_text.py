@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.config import config_hash
 from protocol.config_rules_text import describe_rule, describe_sizing
-from protocol.settings import HttpSource, Settings
+from protocol.settings import HttpSource, Settings, StockFacts
 
 _SHOWN_OF_ACCOUNT = 2
 """The letters that tell paper from live; the number is nobody's business in a log."""
@@ -22,10 +22,25 @@ def describe(settings: Settings) -> tuple[str, ...]:
         f"no entries after {schedule.no_entries_after:%H:%M}, flat at {schedule.flatten:%H:%M}",
         f"ATR: {settings.atr.period} bars of {settings.atr.bar_s} s",
         f"risk: at most {risk.max_order_quantity} shares and ${risk.max_order_notional} an order",
-        *(f"symbol {entry.symbol}: {describe_sizing(entry.sizing)}" for entry in settings.symbols),
+        *(
+            f"symbol {entry.symbol}: {describe_sizing(entry.sizing)}{describe_facts(entry.facts)}"
+            for entry in settings.symbols
+        ),
         *(f"rule {rule.name}: {describe_rule(rule)}" for rule in settings.rules),
         f"configuration {config_hash(settings)[:12]}",
     )
+
+
+def describe_facts(facts: StockFacts) -> str:
+    """What is known of a stock, as the end of a sentence; "" for nothing."""
+    known = [
+        facts.sector,
+        "" if facts.beta is None else f"beta {facts.beta:g}",
+        "" if facts.average_volume is None else f"{facts.average_volume:,} shares a day",
+        "" if facts.market_cap is None else f"market cap ${facts.market_cap:,}",
+    ]
+    told = ", ".join(filter(None, known))
+    return f" ({told})" if told else ""
 
 
 def _source(source: HttpSource) -> str:

@@ -104,9 +104,22 @@ class HttpSource:
 
 
 @attrs.frozen
+class StockFacts:
+    """What is known of a stock beyond its prices; shown with its positions, nothing trades by it."""
+
+    sector: str = ""
+    beta: float | None = None
+    average_volume: int | None = None
+    """Shares a day."""
+    market_cap: Decimal | None = None
+    """Dollars."""
+
+
+@attrs.frozen
 class SymbolSettings:
     symbol: Symbol
     sizing: Sizing = Allocation(Decimal(10_000))
+    facts: StockFacts = StockFacts()
 
 
 def wants_equity(settings: Settings) -> bool:

@@ -35,11 +35,12 @@ _MAX_TEXT = 200
 
 def tell(event: BaseEvent, zone: tzinfo) -> str | None:
     """The line for an event that a person wants to see, in the exchange's time; None for all others."""
-    told = _tell(event)
+    told = sentence(event)
     return None if told is None else f"{event.at.astimezone(zone):%H:%M:%S}  {told}"
 
 
-def _tell(event: BaseEvent) -> str | None:
+def sentence(event: BaseEvent) -> str | None:
+    """What happened, in words; None for what only programs care for."""
     match event:
         case PositionOpenEvent():
             return f"{event.symbol}: {_entry(event)}"

@@ -219,11 +219,28 @@ def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
         trade = trade.changed(event.ref, lambda order: order.executed(change))
         order = trade.find(event.ref)
         if order is not None and order.purpose is not Purpose.ENTRY:
-            trade, by = _reduced_by_broker(trade, event, change), order.purpose.value
+            trade = _reduced_by_broker(_given_back(trade, event, change), event, change)
+            by = order.purpose.value
         elif event.ref.role == MAIN:
             trade = _exits_follow(trade, event.at)
         state = attrs.evolve(state, trade=trade)
     return _moved(state, position, event.at, by)
+
+
+def _given_back(trade: LinkedOrders, event: FillEvent, change: int) -> LinkedOrders:
+    """A correction takes `change` shares back: whether the exchange works them again, nobody says.
+
+    We take it that it does not, so that an exit that still works is asked for them once more.
+    """
+    if change >= 0:
+        return trade
+
+    def shrunk(order: Order) -> Order:
+        if not order.live:
+            return order
+        return attrs.evolve(order, spec=attrs.evolve(order.spec, quantity=order.spec.quantity + change))
+
+    return trade.changed(event.ref, shrunk)
 
 
 def _reduced_by_broker(trade: LinkedOrders, event: FillEvent, change: int) -> LinkedOrders:

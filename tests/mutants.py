@@ -28,6 +28,13 @@ NAMED = tuple(
 )
 MACHINE = "tests/test_symbol_machine.py"
 COPIED = ("protocol", "actors", "tests", "pyproject.toml")
+QUICK = """
+from hypothesis import Phase, settings
+
+settings.register_profile("hunt", phases=(Phase.explicit, Phase.generate))
+settings.load_profile("hunt")
+"""
+"""Goes into the copy: a failing example is enough, nobody waits for the smallest one."""
 SLOWEST_S = 300.0
 """A mutant that takes the tests longer than this does not come to rest, which is noticed too."""
 
@@ -92,11 +99,23 @@ def copy_tree(to: Path) -> None:
             shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         else:
             shutil.copy(source, to / name)
+    (to / "conftest.py").write_text(QUICK, encoding="utf-8")
 
 
 def failures(root: Path, tests: Sequence[str], *options: str) -> tuple[str, ...]:
     """The names of the tests that fail in a copy of the tree."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *options, *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+        *options,
+        *tests,
+    ]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(

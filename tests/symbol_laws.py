@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 
 from protocol.events import (
@@ -14,6 +15,7 @@ from protocol.events import (
 )
 from protocol.exchange.happenings import VenueOrder
 from protocol.linked_orders import LinkedOrders
+from protocol.order import TERMINAL
 from protocol.position import split_exec_id
 from protocol.symbol_state import SymbolState
 from protocol.values import DOUBLEDOWN, MAIN, SCALE, OrderRef, OrderSpec, OrderType, Purpose, Side
@@ -25,11 +27,12 @@ LATE = "an order of an earlier trade filled late"
 class Witness:
     """Sees each event with the state before it; `broken` says in words what should not have been."""
 
-    def __init__(self) -> None:
+    def __init__(self, price: Callable[[], float]) -> None:
+        """`price` is where the market is now."""
         self.broken: list[str] = []
+        self._price = price
         self._levels: set[tuple[int, str, int]] = set()
         self._asked: dict[OrderRef, OrderSpec] = {}
-        self._groups: dict[tuple[int, int], str] = {}
 
     def __call__(self, before: SymbolState, event: BaseEvent) -> None:
         match event:
@@ -38,8 +41,8 @@ class Witness:
                     self.broken.append(f"entered on top of {before.position.quantity}: {event}")
             case NewOrderEvent(order=order):
                 self._new(before, order)
-            case ModifyOrderEvent(order=order):
-                self._modified(before, order)
+            case ModifyOrderEvent(order=order, why=why):
+                self._modified(before, order, why)
             case PositionAdjustEvent(ratchet=ratchet):
                 if ratchet is not None and before.trade is not None:
                     self._tightened(before.trade, ratchet)
@@ -57,14 +60,30 @@ class Witness:
             if level in self._levels:
                 self.broken.append(f"level {level} is added twice")
             self._levels.add(level)
+        if order.purpose is Purpose.STOP:
+            self._new_stop(before, order)
 
-    def _modified(self, before: SymbolState, order: OrderSpec) -> None:
+    def _new_stop(self, before: SymbolState, order: OrderSpec) -> None:
+        """One stop for each part of the position, on the losing side; another one when that is gone."""
+        earlier = None if before.trade is None else before.trade.exit(Purpose.STOP, order.index)
+        if earlier is not None and earlier.status not in TERMINAL:
+            self.broken.append(f"{order.ref} is placed beside {earlier}")
+        price = Decimal(repr(self._price()))
+        if order.parent is None or order.stop_price is None:
+            return
+        if (order.stop_price - price) * order.side.sign <= 0:
+            self.broken.append(f"{order.ref} at {order.stop_price} protects nothing at {price}")
+
+    def _modified(self, before: SymbolState, order: OrderSpec, why: str) -> None:
         trade, asked = before.trade, self._asked[order.ref]
         self._asked[order.ref] = order
         if (order.ref, order.side, order.type, order.oca_group) != (
             asked.ref, asked.side, asked.type, asked.oca_group
         ):  # fmt: skip
             self.broken.append(f"a modify made another order of {asked}: {order}")
+        known = None if trade is None else trade.find(order.ref)
+        if known is not None and known.spec == order and why != "close":
+            self.broken.append(f"{order.ref} is asked to be what it was asked to be already")
         if trade is None or trade.ratchet is None or order.type is not OrderType.STOP:
             return
         if trade.tranches[order.index].name or order.stop_price is None:

@@ -45,7 +45,7 @@ class SessionStandIn:
         self.executions: list[ExecutionReport] = []
         self.charges: list[CommissionCharged] = []
         self.asking: RequestKind = RequestKind.PLACE
-        self.status_first = False
+        self.status_first = self.tells_corrected_orders = False
         self.overshoots: list[str] = []
         """Executions of exits that took the position through zero though nothing had crossed."""
         self.crossed: set[int] = set()
@@ -109,7 +109,8 @@ class SessionStandIn:
                 self.charges.append(CommissionCharged(at, SLV, exec_id, commission))
                 return [self.charges[-1]]
             case venue_words.ExecutionCorrected():
-                return [self._corrected(happening), self._status(happening.at, happening.order)]
+                report, status = self._corrected(happening), self._status(happening.at, happening.order)
+                return [report, status] if self.tells_corrected_orders else [report]
             case venue_words.PositionChanged():
                 return []
             case venue_words.OrderRejected():

@@ -14,6 +14,7 @@ from itertools import count
 
 import attrs
 
+from protocol.chores import Watch
 from protocol.commands import (
     AskHistory,
     AskSnapshot,
@@ -23,7 +24,6 @@ from protocol.commands import (
     PlaceOrders,
     Wake,
 )
-from protocol.chores import Watch
 from protocol.events import BaseEvent
 from protocol.exchange.happenings import MarketTick, VenueOrder
 from protocol.exchange.interventions import Interventions
@@ -70,7 +70,7 @@ class SymbolWorld:
         self,
         activation: ChildActivation,
         plan: SymbolPlan = WORLD_PLAN,
-        witness: Callable[[SymbolState, BaseEvent], None] = lambda before, event: None,
+        witness: Callable[[SymbolState, BaseEvent], None] | None = None,
     ) -> None:
         """`witness` sees every event, with the state before it."""
         self.at, self.plan, self.witness = TEN, plan, witness
@@ -102,7 +102,8 @@ class SymbolWorld:
     def say(self, message: SymbolMessage) -> None:
         decision = decide(self.state, self.view, self.plan, message, self.at)
         for event in decision.events:
-            self.witness(self.state, event)
+            if self.witness is not None:
+                self.witness(self.state, event)
             self.state = evolve(self.state, event)
         self.journal += decision.events
         self._wake_at, self._watch = decision.wake_at, decision.watch
@@ -150,8 +151,12 @@ class SymbolWorld:
 
     # --- the exchange -------------------------------------------------------------------------------
 
-    def correct(self, which: int, quantity: int, price_change: Decimal) -> None:
-        """The exchange corrects one of the executions so far, or takes it back: its quantity is then 0."""
+    def correct(self, which: int, quantity: int, price_change: Decimal, *, status: bool) -> None:
+        """The exchange corrects one of the executions so far, or takes it back: its quantity is then 0.
+
+        `status`: the broker says how the order is now, too; it need not.
+        """
+        self.session.tells_corrected_orders = status
         interventions = Interventions(self.venue)
         standing = [e for e in interventions.effective_executions() if e.quantity]
         if not standing:
@@ -267,9 +272,8 @@ class SymbolWorld:
         watch = self._watch
         self.view.tick(tick)
         mark = None if watch is None else self.view.mark(watch.side)
-        if watch is not None and mark is not None and (mark - watch.price) * watch.side.sign >= 0:
-            self.say(Wake(tick.at))
-        elif self.plan.follows_rules and turned(self.state, self.view, self.plan, tick):
+        due = watch is not None and mark is not None and (mark - watch.price) * watch.side.sign >= 0
+        if due or (self.plan.follows_rules and turned(self.state, self.view, self.plan, tick)):
             self.say(Wake(tick.at))
 
     def pass_time(self, seconds: float) -> None:

@@ -288,3 +288,19 @@ def test_whatever_is_traded_the_equity_carried_the_margin_when_it_was_opened(
         now = figures(venue)
         assert now.available_funds >= 0
         assert now.net_liquidation == D(1000)
+        told = venue.venue.margin_impact(SLV, attrs.evolve(market("BUY", 1), account=ACCOUNT))
+        assert (told.margin_before, told.equity_before) == (now.margin, now.equity_with_loan)
+
+
+def test_what_if_and_the_figures_agree_on_options_futures_and_currencies() -> None:
+    venue = bench(200_000)
+    for key, price in ((CALL.local_symbol, 0.5), ("ESH5", 6000.0), ("EUR.USD", 1.1)):
+        venue.quote(price, price, size=10_000, contract=attrs.evolve(SLV, symbol=key))
+    venue.place(1, market("SELL", 2), contract=CALL)
+    venue.place(2, market("BUY", 1), contract=FUTURE)
+    venue.place(3, market("BUY", 10_000), contract=EURO)
+    for key, price in ((CALL.local_symbol, 0.8), ("ESH5", 5990.0), ("EUR.USD", 1.2)):
+        venue.quote(price, price, contract=attrs.evolve(SLV, symbol=key))
+    now = figures(venue)
+    told = venue.venue.margin_impact(SLV, attrs.evolve(market("BUY", 1), account=ACCOUNT))
+    assert (told.margin_before, told.equity_before) == (now.margin, now.equity_with_loan)

@@ -48,7 +48,7 @@ async def test_books_are_told_as_the_truth_file_would(tmp_path: Path, autojump_c
         books = told(ControlDesk(s.tws), do="books")
         assert books["cash"] == 997_497.0
         shown = json.dumps([books["positions"], books["open_orders"]])
-        assert '"symbol": "SLV", "position": 100' in shown
+        assert '"contract": "SLV", "position": 100' in shown
         assert '"order_id": 2' in shown
 
 

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from protocol.exchange import faults as f
 from protocol.exchange.faults import When
+from protocol.exchange.tws_settings import TwsSettings
 from protocol.tws import messages as m
 from protocol.tws.framing import Deframer
 from tests.fault_stage import Stage, stage
@@ -254,6 +255,19 @@ async def test_a_restart_ends_connections_and_rolls_ids_back(
         again = await s.another(1)
         assert again.next_id == 2
         assert [order.order_id for order in s.tws.venue.open_orders()] == [1]
+
+
+async def test_the_nightly_restart_of_the_settings_ends_connections(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with stage(tmp_path, settings=TwsSettings(nightly_restart=time(9, 30, 30))) as s:
+        await s.place(REST)
+        await s.heard_after(18)
+        assert not s.client.closed
+        await s.heard_after(2)
+        assert s.client.closed
+        assert s.tws.venue.open_orders() == ()
+        assert (await s.another(1)).next_id == 2
 
 
 # --- the market ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -396,3 +397,18 @@ async def test_faults_go_on_counting_after_a_restart(tmp_path: Path, autojump_cl
     async with stage(tmp_path, swallow, state_dir=tmp_path / "books") as s:
         assert await one(s) == []
         assert (await one(s))[0] == "openOrder 3 Submitted"
+
+
+async def test_what_is_held_back_is_said_when_the_market_is_over(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    late = f.DelayMessages(by_s=90_000, when=on("current_time"))
+    endless = f.Notice(code=2110, text="again", when=When(at=time(16, 0), times=0, every_s=60))
+    tomorrow = f.ManualGlobalCancel(when=When(at=time(9, 0)))
+    async with stage(tmp_path, late, endless, tomorrow, speed=300) as s:
+        await s.client.send(m.ReqCurrentTime())
+        await s.tws.ended.wait()
+        heard = await s.heard_after()
+        assert heard.count("CurrentTime") == 1
+        assert heard.count("error -1 2110") == 3
+        assert [state.fired for state in s.tws.fault_states()] == [1, 3, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from datetime import time
 from decimal import Decimal
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import get_args
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.exchange import faults as f
-from protocol.exchange.fault_settings import read_fault, read_faults
+from protocol.exchange.fault_settings import WHEN_KEYS, read_fault, read_faults
 from protocol.exchange.fault_words import HAPPENINGS, MESSAGES, REQUESTS
 from protocol.exchange.settings_reading import WrongSettings
 from protocol.exchange.simulator_settings import SimulatorSettings, read_settings
@@ -145,3 +148,24 @@ def test_a_later_file_wins_where_it_says_something() -> None:
 def test_the_shipped_example_is_right() -> None:
     read = read_settings(tomllib.loads(EXAMPLE.read_text(encoding="utf-8")))
     assert len(read.faults) == 10
+
+
+words = st.sampled_from([*f.KINDS, "place_order", "10:30", "SLV", "x", "2025-01-23T10:00:00"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+keys = sorted({field.name for kind in f.KINDS.values() for field in attrs.fields(kind)} - {"when"})
+
+
+@given(st.fixed_dictionaries({"kind": words}, optional=dict.fromkeys([*keys, *WHEN_KEYS], values)))
+def test_whatever_a_fault_says_it_is_read_or_refused(table: dict[str, object]) -> None:
+    problems: list[str] = []
+    assert (read_fault(table, "fault", problems) is None) is bool(problems)
+
+
+@given(st.dictionaries(st.sampled_from(["venue", "session", "account", "fault", "x"]), values))
+def test_whatever_a_file_says_it_is_read_or_refused(content: dict[str, object]) -> None:
+    with suppress(WrongSettings):
+        read_settings(content)

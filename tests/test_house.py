@@ -72,6 +72,7 @@ OPENS_NURSERIES = {
     "actors/simulated_tws.py": "the clients of the simulated TWS",
     "actors/signals.py": "requests in flight of one poll",
     "actors/broker.py": "reading and writing of one link, which end together",
+    "actors/simulation.py": "the tree and the simulator beside it, while a story is told",
     "scripts/tws_simulator.py": "the simulated TWS, until a signal ends it",
     "scripts/bench.py": "the actors that are measured",
     "scripts/bench_load.py": "the clients that load the simulated TWS",

@@ -20,6 +20,7 @@ from actors.flow_api import load_predictions
 from actors.market_folder import load_market
 from protocol.books import fold
 from protocol.events import PredictionSignalEvent
+from protocol.portfolio import is_portfolio_rule
 from protocol.predictions import read_prediction
 from protocol.report import RunFacts, report
 from protocol.values import Symbol
@@ -122,12 +123,21 @@ def test_the_configuration_of_the_readme_passes_its_check() -> None:
 
 
 def test_the_configuration_of_the_readme_is_the_example_that_it_names(tmp_path: Path) -> None:
-    (shown,) = blocks(README, "toml")
+    shown, _ = blocks(README, "toml")
     copy = tmp_path / "shown.toml"
     copy.write_text(shown, encoding="utf-8")
     example = ROOT / "scripts" / "examples" / "paper.toml"
     assert example.read_text(encoding="utf-8").endswith(shown)
     assert load_settings([copy], environment={}) == load_settings([example], environment={})
+
+
+def test_the_rules_of_the_readme_are_rules(tmp_path: Path) -> None:
+    _, shown = blocks(README, "toml")
+    copy = tmp_path / "rules.toml"
+    copy.write_text(shown, encoding="utf-8")
+    settings = load_settings([copy], environment={}, offered=(Symbol("SLV"), Symbol("GLD")))
+    assert [rule.name for rule in settings.rules] == ["SLV long", "GLD long", "out of steam", "bad day"]
+    assert [rule.name for rule in settings.rules if is_portfolio_rule(rule)] == ["bad day"]
 
 
 def test_the_smallest_folder_of_the_readme_is_a_market_with_a_prediction_in_its_hours(tmp_path: Path) -> None:
@@ -195,8 +205,8 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 def test_every_test_that_vouches_for_the_venue_exists() -> None:
     text = FIDELITY.read_text(encoding="utf-8")
-    # `x` `module.py` in the first lines say which letter means which module.
-    modules = dict(re.findall(r"`(\w)` (?:is |the rule machine in )?`(test_\w+\.py)`", text))
+    # `x` `module.py` says which letter, or which two, mean which module.
+    modules = dict(re.findall(r"`(\w\w?)` (?:is |the rule machine in |the rules in )?`(test_\w+\.py)`", text))
     source = "\n".join((ROOT / "tests" / module).read_text(encoding="utf-8") for module in modules.values())
     # A name that is cut short stands for any that begins like it.
     quoted = [(name, "" if more else r"\(") for name, more in re.findall(r"`(test_\w+?)(…?)`", text)]

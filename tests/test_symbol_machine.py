@@ -128,7 +128,7 @@ class SymbolAtTheVenue(RuleBasedStateMachine):
         self, plan: SymbolPlan, activation: ChildActivation, by_the_clock: bool, word: str, size: int,
         seconds: float,
     ) -> None:  # fmt: skip
-        self.witness, self.corrections = Witness(), 0
+        self.witness, self.corrections = Witness(lambda: self.world.mid), 0
         self.world = SymbolWorld(activation, plan, self.witness)
         self.ends_by_the_clock = by_the_clock
         self.the_market_moves(0.0, size, 0.0)
@@ -149,6 +149,17 @@ class SymbolAtTheVenue(RuleBasedStateMachine):
         world = self.world
         world.size = size
         world.mid = round(min(max(world.mid * (1 + percent / 100), 50.0), 200.0), 2)
+        world.tick()
+        world.pass_time(seconds)
+
+    @rule(percent=st.sampled_from([-3.5, -1.0, 2.0, 3.5, 9.0]), size=st.sampled_from([3, 20]), seconds=WAITS)
+    def the_market_touches_a_price_and_comes_back(self, percent: float, size: int, seconds: float) -> None:
+        world = self.world
+        before, world.size, favoured = world.mid, size, world.state.trade
+        sign = 1 if favoured is None else favoured.side.sign
+        world.mid = round(min(max(before * (1 + sign * percent / 100), 50.0), 200.0), 2)
+        world.tick()
+        world.mid = before
         world.tick()
         world.pass_time(seconds)
 
@@ -194,14 +205,14 @@ class SymbolAtTheVenue(RuleBasedStateMachine):
 
     @precondition(lambda self: self.corrections < MOST_CORRECTIONS)
     @rule(
-        which=st.integers(0, 9), quantity=st.sampled_from([0, 10, 5000]),
+        which=st.integers(0, 9), quantity=st.sampled_from([0, 10, 5000]), status=st.booleans(),
         change=st.sampled_from([Decimal(0), Decimal("0.37"), Decimal("-1.20")]), seconds=WAITS,
     )  # fmt: skip
     def the_exchange_corrects_an_execution(
-        self, which: int, quantity: int, change: Decimal, seconds: float
+        self, which: int, quantity: int, status: bool, change: Decimal, seconds: float
     ) -> None:
         self.corrections += 1
-        self.world.correct(which, quantity, change)
+        self.world.correct(which, quantity, change, status=status)
         self.world.pass_time(seconds)
 
     # --- what must hold -----------------------------------------------------------------------------

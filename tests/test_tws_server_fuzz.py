@@ -159,7 +159,7 @@ def test_every_message_id_with_any_fields_is_answered_at_every_version(version: 
     wire.hello()
     for message_id in ANY_IDS:
         for _ in range(4):
-            fields = [str(message_id)] + random_.choices(ODD_NUMBERS + ODD_TEXTS, k=random_.randrange(25))
+            fields = [str(message_id), *random_.choices(ODD_NUMBERS + ODD_TEXTS, k=random_.randrange(25))]
             wire.say(frame(b"".join(field.encode("utf-8", "replace") + b"\0" for field in fields)))
     assert not wire.refused
     assert wire.other_client_is_served()

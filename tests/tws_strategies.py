@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from protocol.tws import messages as m
 from protocol.tws.kinds import UNSET_DOUBLE
 from protocol.tws.versions import NEWEST
+from tests.tws_market_samples import ASKED_ABOUT, TICK_KINDS, tick_of
 
 T = TypeVar("T")
 
@@ -391,15 +392,6 @@ def contract_data(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.C
     return m.ContractData(draw(INTEGERS), without(details, unsaid))
 
 
-OF_A_TRADE = _names("price size attr_mask exchange special_conditions")
-OF_A_TICK = {1: OF_A_TRADE, 2: OF_A_TRADE, 3: _names("bid ask bid_size ask_size attr_mask"), 4: _names("mid")}
-
-
-def _tick_of(tick: m.TickByTick, kind: int) -> m.TickByTick:
-    """`tick` as one of this kind: only what belongs to it travels."""
-    return only(attrs.evolve(tick, tick_type=kind), {"req_id", "tick_type", "epoch_s"} | OF_A_TICK[kind])
-
-
 def server_messages(of: type, version: int, text: _Texts = ANY_TEXT) -> st.SearchStrategy[Any]:
     """Random messages of one class of `ServerMessage`."""
     whole = version < 163
@@ -414,9 +406,7 @@ def server_messages(of: type, version: int, text: _Texts = ANY_TEXT) -> st.Searc
         return st.builds(m.ManagedAccounts, st.lists(names, max_size=3).map(tuple))
     drawn: st.SearchStrategy[Any] = instances(of, text, whole)
     if of is m.TickByTick:
-        return drawn.flatmap(
-            lambda tick: st.sampled_from(sorted(OF_A_TICK)).map(lambda kind: _tick_of(tick, kind))
-        )
+        return st.builds(tick_of, drawn, st.sampled_from(sorted(TICK_KINDS)))
     if of is m.TickOptionComputation:
         return drawn.filter(lambda said: not {-1.0, -2.0} & set(attrs.astuple(said)[3:]))
     if of is m.SymbolSamples and version < 176:
@@ -441,7 +431,6 @@ def server_messages(of: type, version: int, text: _Texts = ANY_TEXT) -> st.Searc
     return drawn
 
 
-CONTRACT_OF_FUNDAMENTALS = _names("con_id symbol sec_type exchange primary_exchange currency local_symbol")
 LEG_OF_A_REQUEST = ("con_id", "ratio", "action", "exchange")
 
 
@@ -466,19 +455,13 @@ def client_requests(of: type, version: int, text: _Texts = ANY_TEXT) -> st.Searc
     if of is m.ReqExecutions and version < 200:
         days = ["last_n_days", "specific_dates"]
         return drawn.map(lambda asked: attrs.evolve(asked, filter=without(asked.filter, days)))
+    if of in ASKED_ABOUT:
+        hints = {name: of_type(hint, text, False) for name, hint in _hints(of).items()}
+        return st.builds(of, **(hints | {"contract": st.sampled_from(ASKED_ABOUT[of])}))
     names = {
         m.ReqContractDetails: CONTRACT_OF_A_REQUEST | {"include_expired", "sec_id_type", "sec_id"},
         m.ReqMktData: CONTRACT_OF_A_REQUEST | {"combo_legs", "delta_neutral_contract"},
         m.ReqHistoricalData: CONTRACT_OF_A_REQUEST | {"include_expired", "combo_legs"},
-        m.ReqTickByTick: CONTRACT_OF_A_REQUEST,
-        m.ReqMarketDepth: CONTRACT_OF_A_REQUEST,
-        m.ReqRealTimeBars: CONTRACT_OF_A_REQUEST,
-        m.CalculateImpliedVolatility: CONTRACT_OF_A_REQUEST,
-        m.CalculateOptionPrice: CONTRACT_OF_A_REQUEST,
-        m.ReqHeadTimestamp: CONTRACT_OF_A_REQUEST | {"include_expired"},
-        m.ReqHistogram: CONTRACT_OF_A_REQUEST | {"include_expired"},
-        m.ReqHistoricalTicks: CONTRACT_OF_A_REQUEST | {"include_expired"},
-        m.ReqFundamentalData: CONTRACT_OF_FUNDAMENTALS,
     }.get(of)
     if names is None:
         return drawn

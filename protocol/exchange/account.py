@@ -252,9 +252,9 @@ class Accounts:
                 return key
         return None
 
-    def held(self, account: str) -> tuple[PositionRecord, ...]:
-        """The open positions of an account, in order of their first execution."""
-        return tuple(p for (name, _), p in self._positions.items() if name == account and p.quantity)
+    def held(self, account: str) -> list[tuple[str, PositionRecord]]:
+        """The open positions of an account by their keys, in order of their first execution."""
+        return [(key, p) for (name, key), p in self._positions.items() if p.quantity and name == account]
 
     def positions(self, account: str, mark: Mark) -> tuple[VenuePosition, ...]:
         """Every position the account has held, flat ones too, in order of its first execution."""

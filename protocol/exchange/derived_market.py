@@ -76,11 +76,11 @@ class DerivedMarket:
         return symbol in self._followers
 
     def follow(
-        self, listing: Listing, at: datetime, carrier_price: float | None
+        self, listing: Listing, at: datetime, carrier_price: float | None, *, quietly: bool = False
     ) -> tuple[MarketTick, ...] | None:
         """Make a contract tick from now on: its first tick, if its carrier has a price (`carrier_price`).
 
-        None when it ticks already.
+        None when it ticks already. `quietly`: without a first tick.
         """
         key = contract_key(listing.contract)
         if key in self._keys:
@@ -95,7 +95,7 @@ class DerivedMarket:
             if carrier not in self._walks:
                 self._walks[carrier] = _Walk(self._stock(carrier), micros(at) // SECOND_US * SECOND_US)
             carrier_price = self._walk_price(carrier, at)
-        if carrier_price is None:
+        if carrier_price is None or quietly:
             return ()
         tick = self._tick(followed, at, carrier_price, None)
         return () if tick is None else (tick,)

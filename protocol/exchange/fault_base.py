@@ -14,8 +14,14 @@ from typing import Any, ClassVar
 import attrs
 from attrs import validators
 
-ABOVE_ZERO: Any = validators.gt(0)
-NOT_BELOW_ZERO: Any = validators.ge(0)
+MOST = 1_000_000_000
+"""Seconds, shares, ids: no fault needs more, and what is finite can be calculated with."""
+MANY = 100_000
+"""Of anything that a fault does in one go."""
+ABOVE_ZERO: Any = validators.and_(validators.gt(0), validators.le(MOST))
+NOT_BELOW_ZERO: Any = validators.and_(validators.ge(0), validators.le(MOST))
+WITHIN: Any = validators.and_(validators.ge(-MOST), validators.le(MOST))
+COUNT: Any = validators.and_(validators.ge(1), validators.le(MANY))
 
 
 @attrs.frozen(kw_only=True)
@@ -26,14 +32,14 @@ class When:
     """Not before: an instant, or a time of day in New York (its next one)."""
     on: tuple[str, ...] = ()
     """What counts as an opportunity; empty: the fault's own, or its time alone."""
-    after: int = attrs.field(default=0, validator=validators.ge(0))
+    after: int = attrs.field(default=0, validator=NOT_BELOW_ZERO)
     """Opportunities that pass first."""
     probability: float = attrs.field(default=1.0, validator=[validators.gt(0), validators.le(1)])
-    times: int = attrs.field(default=1, validator=validators.ge(0))
+    times: int = attrs.field(default=1, validator=[validators.ge(0), validators.le(MANY)])
     """How often it happens in all; 0: without limit."""
-    every_s: float = attrs.field(default=0.0, validator=validators.ge(0))
+    every_s: float = attrs.field(default=0.0, validator=NOT_BELOW_ZERO)
     """Of a fault that has no opportunities but its time: from one time to the next."""
-    delay_s: float = attrs.field(default=0.0, validator=validators.ge(0))
+    delay_s: float = attrs.field(default=0.0, validator=NOT_BELOW_ZERO)
     """From the opportunity to the fault, where the fault is not something done to a message."""
     client_id: int | None = None
     symbol: str = ""

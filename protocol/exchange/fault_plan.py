@@ -59,7 +59,7 @@ class FaultPlan:
         self._server, self._random = server, random
         self._armed: list[ArmedFault] = []
         self._by_word: dict[str, list[ArmedFault]] = {}
-        self._agenda: list[tuple[datetime, int, Callable[[datetime], None]]] = []
+        self._agenda: list[tuple[datetime, int, Callable[[datetime], None], bool]] = []
         self._turns = itertools.count()
         self._notes: list[tuple[Noted, bool]] = []
         self._done: list[FaultDone] = []
@@ -105,6 +105,11 @@ class FaultPlan:
         )
 
     @property
+    def armed(self) -> bool:
+        """Some fault has been injected."""
+        return bool(self._armed)
+
+    @property
     def next_at(self) -> datetime | None:
         """When something is due."""
         return self._agenda[0][0] if self._agenda else None
@@ -112,7 +117,7 @@ class FaultPlan:
     def advance(self, at: datetime) -> None:
         """Do what is due by `at`, each at its time."""
         while self._agenda and self._agenda[0][0] <= at:
-            due, _, deed = heapq.heappop(self._agenda)
+            due, _, deed, _ = heapq.heappop(self._agenda)
             deed(due)
 
     def receive(self, key: ClientKey, request: m.ClientRequest, at: datetime) -> None:
@@ -153,10 +158,11 @@ class FaultPlan:
         return tuple(done)
 
     def release(self) -> None:
-        """Market time will not go on: what is held for later is said now."""
-        while self._agenda:
-            due, _, deed = heapq.heappop(self._agenda)
-            deed(due)
+        """Market time will not go on: what is held back is said now, and nothing else happens any more."""
+        waiting, self._agenda = sorted(self._agenda, key=lambda entry: entry[:2]), []
+        for due, _, deed, holds in waiting:
+            if holds:
+                deed(due)
 
     # --- for the parts of the plan ----------------------------------------------------------------
 
@@ -181,8 +187,9 @@ class FaultPlan:
         self._forget_if_over(armed)
         return True
 
-    def later(self, at: datetime, deed: Callable[[datetime], None]) -> None:
-        heapq.heappush(self._agenda, (at, next(self._turns), deed))
+    def later(self, at: datetime, deed: Callable[[datetime], None], *, holds: bool = False) -> None:
+        """Do it at `at`. `holds`: something is held back until then that must not be lost."""
+        heapq.heappush(self._agenda, (at, next(self._turns), deed, holds))
 
     def note_done(self, fault: Fault, what: str) -> None:
         self._done.append(FaultDone(kind_of(fault), what))

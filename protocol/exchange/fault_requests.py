@@ -97,7 +97,8 @@ class RequestFaults:
                     self._server.clients.close(client)
                 return False
             case DelayRequest(by_s=by_s):
-                self._plan.later(at + timedelta(seconds=by_s), lambda due: self._carry_out(passage, due))
+                due = at + timedelta(seconds=by_s)
+                self._plan.later(due, lambda then: self._carry_out(passage, then), holds=True)
                 return False
             case UnansweredOrder(duration_s=duration_s):
                 until = at + timedelta(seconds=duration_s) if duration_s else None

@@ -31,6 +31,8 @@ from protocol.tws import messages as m
 if TYPE_CHECKING:
     from protocol.exchange.fault_plan import FaultPlan
 
+MAX_LINES: Final = 20_000
+"""Request ids whose symbol is remembered, all clients together; beyond that the oldest are forgotten."""
 REORDER_PATIENCE_S: Final = 1.0
 """A message that waits for others to overtake it does not wait longer."""
 
@@ -101,8 +103,10 @@ class SaidFaults:
                 pass
             case _:
                 number, about = getattr(request, "req_id", None), getattr(request, "contract", None)
-                if isinstance(number, int) and isinstance(about, m.Contract):
+                if isinstance(number, int) and isinstance(about, m.Contract) and self._plan.armed:
                     self._lines[key, number] = (contract_key(about), False)
+        if len(self._lines) > MAX_LINES:
+            del self._lines[next(iter(self._lines))]
 
     def forget(self, key: ClientKey) -> None:
         for line in [line for line in self._lines if line[0] == key]:
@@ -198,7 +202,7 @@ class SaidFaults:
         match fault:
             case DelayMessages(by_s=by_s):
                 due = at + timedelta(seconds=by_s)
-                self._plan.later(due, lambda _: self._emit_all(key, messages))
+                self._plan.later(due, lambda _: self._emit_all(key, messages), holds=True)
                 return []
             case DropMessages():
                 return []
@@ -208,7 +212,7 @@ class SaidFaults:
                 held = [_Overtaken(past, each) for each in messages]
                 self._overtaken.setdefault(key, []).extend(held)
                 patience = at + timedelta(seconds=REORDER_PATIENCE_S)
-                self._plan.later(patience, lambda _: self._release(key, lambda waiting: waiting in held))
+                self._plan.later(patience, lambda _: self._release(key, held.__contains__), holds=True)
                 return []
             case ZeroPermId():
                 return [without_perm_id(each) for each in messages]
@@ -286,7 +290,7 @@ class SaidFaults:
             if _holds(conditions.stalled, of, at):
                 due = conditions.stalled[of]
                 assert due is not None, "a stall has an end"
-                self._plan.later(due, lambda _: self._emit(key, message))
+                self._plan.later(due, lambda _: self._emit(key, message), holds=True)
                 return None
         return message
 

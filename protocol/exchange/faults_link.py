@@ -6,7 +6,7 @@ import enum
 
 import attrs
 
-from protocol.exchange.fault_base import ABOVE_ZERO, NOT_BELOW_ZERO, Family, FaultBase
+from protocol.exchange.fault_base import ABOVE_ZERO, COUNT, NOT_BELOW_ZERO, Family, FaultBase
 from protocol.exchange.tws_session import Farm
 
 
@@ -119,7 +119,7 @@ class ClientIdBusy(FaultBase):
 class RateExceeded(FaultBase):
     """100, so many times, and then the connection is gone."""
 
-    warnings: int = attrs.field(default=3, validator=NOT_BELOW_ZERO)
+    warnings: int = attrs.field(default=3, validator=COUNT)
 
 
 @attrs.frozen(kw_only=True)

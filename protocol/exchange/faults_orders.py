@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 from attrs import validators
 
-from protocol.exchange.fault_base import ABOVE_ZERO, NOT_BELOW_ZERO, Family, FaultBase, Leg
+from protocol.exchange.fault_base import ABOVE_ZERO, COUNT, NOT_BELOW_ZERO, WITHIN, Family, FaultBase, Leg
 
 
 @attrs.frozen(kw_only=True)
@@ -114,8 +114,8 @@ class ManualModify(FaultBase):
 
     family = Family.ORDER
     leg: Leg = Leg.ANY
-    price_change: Decimal = Decimal(0)
-    quantity_change: int = 0
+    price_change: Decimal = attrs.field(default=Decimal(0), validator=WITHIN)
+    quantity_change: int = attrs.field(default=0, validator=WITHIN)
 
 
 @attrs.frozen(kw_only=True)
@@ -161,8 +161,8 @@ class CorrectExecution(FaultBase):
     """The exchange corrects an execution, as `BustExecution` chooses it; its id then ends in `.02`."""
 
     usual = ("execution",)
-    price_change: Decimal = Decimal(0)
-    quantity_change: int = 0
+    price_change: Decimal = attrs.field(default=Decimal(0), validator=WITHIN)
+    quantity_change: int = attrs.field(default=0, validator=WITHIN)
 
 
 @attrs.frozen(kw_only=True)
@@ -171,8 +171,8 @@ class ManualTrade(FaultBase):
 
     action: str = attrs.field(default="BUY", validator=validators.in_(("BUY", "SELL")))
     quantity: int = attrs.field(default=100, validator=ABOVE_ZERO)
-    limit_price: float | None = None
-    as_client: int = 0
+    limit_price: float | None = attrs.field(default=None, validator=validators.optional(ABOVE_ZERO))
+    as_client: int = attrs.field(default=0, validator=NOT_BELOW_ZERO)
 
 
 @attrs.frozen(kw_only=True)
@@ -184,7 +184,7 @@ class Liquidation(FaultBase):
 class ShreddedFills(FaultBase):
     """For a while only `size` shares are shown and the market comes again and again: many small fills."""
 
-    parts: int = attrs.field(default=100, validator=ABOVE_ZERO)
+    parts: int = attrs.field(default=100, validator=COUNT)
     size: int = attrs.field(default=1, validator=ABOVE_ZERO)
     over_s: float = attrs.field(default=0.2, validator=ABOVE_ZERO)
 
@@ -193,4 +193,4 @@ class ShreddedFills(FaultBase):
 class ReplayExecutions(FaultBase):
     """All executions of the client are told again, `copies` times, without having been asked for."""
 
-    copies: int = attrs.field(default=3, validator=ABOVE_ZERO)
+    copies: int = attrs.field(default=3, validator=COUNT)

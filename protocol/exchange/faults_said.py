@@ -5,9 +5,8 @@ from __future__ import annotations
 import enum
 
 import attrs
-from attrs import validators
 
-from protocol.exchange.fault_base import ABOVE_ZERO, NOT_BELOW_ZERO, Family, FaultBase
+from protocol.exchange.fault_base import ABOVE_ZERO, COUNT, NOT_BELOW_ZERO, WITHIN, Family, FaultBase
 
 
 @attrs.frozen(kw_only=True)
@@ -23,7 +22,7 @@ class DuplicateMessages(FaultBase):
     """Messages come `copies` times."""
 
     family = Family.MESSAGE
-    copies: int = attrs.field(default=2, validator=validators.ge(2))
+    copies: int = attrs.field(default=2, validator=COUNT)
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +46,7 @@ class ShiftNextId(FaultBase):
 
     family = Family.MESSAGE
     usual = ("next_valid_id",)
-    by: int
+    by: int = attrs.field(validator=WITHIN)
 
 
 @attrs.frozen(kw_only=True)

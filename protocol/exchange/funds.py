@@ -8,15 +8,23 @@ that can do no more than close a position is never refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
+from typing import TypeAlias
 
 import attrs
 
-from protocol.exchange.account import DOLLAR, Accounts, Mark, order_commission
+from protocol.exchange.account import DOLLAR, Accounts, Mark, PositionRecord, order_commission, shown
 from protocol.exchange.account_figures import AccountFigures, CurrencyFigures
 from protocol.exchange.book import Book
-from protocol.exchange.contract_key import CASH, FUTURE, FUTURE_OPTION, OPTION, contract_key, multiplier_of
+from protocol.exchange.contract_key import (
+    CASH,
+    FUTURE,
+    FUTURE_OPTION,
+    OPTION,
+    STOCK_TYPES,
+    contract_key,
+    multiplier_of,
+)
 from protocol.exchange.margin import ZERO, Holding, Requirement, total_requirement
 from protocol.exchange.venue_settings import VenueSettings
 from protocol.tws.messages import Contract, Order
@@ -43,6 +51,10 @@ class _Wanted:
     price: Decimal
     bought: int = 0
     sold: int = 0
+
+
+_Held: TypeAlias = tuple[str, PositionRecord, Holding]
+"""A position by its contract's key, with its price now in dollars."""
 
 
 class _Working:
@@ -114,7 +126,7 @@ class Funds:
         def total(name: str) -> Decimal:
             return sum((row.rate * Decimal(getattr(row, name)) for row in rows), ZERO)
 
-        holdings = tuple(self._holdings(account))
+        holdings = [holding for _, _, holding in self._held(account)]
         futures = total_requirement(
             (h for h in holdings if h.contract.sec_type == FUTURE), self._rules, self._mark
         )
@@ -143,13 +155,13 @@ class Funds:
         account = order.account
         key, price = contract_key(contract), self.price(contract, order) or ZERO
         change = int(order.total_quantity) * (1 if order.action == "BUY" else -1)
-        holdings = tuple(self._holdings(account))
-        before = total_requirement(holdings, self._rules, self._mark)
+        held_now = self._held(account)
+        before = total_requirement((holding for _, _, holding in held_now), self._rules, self._mark)
         held = self._accounts.quantity(account, key)
-        others = (holding for holding in holdings if contract_key(holding.contract) != key)
+        others = (holding for other, _, holding in held_now if other != key)
         mine = Holding(contract, held + change, self._dollars(account, contract, price))
         after = total_requirement((*others, *((mine,) if mine.quantity else ())), self._rules, self._mark)
-        equity = self._equity_with_loan(account)
+        equity = self._equity_with_loan(account, held_now)
         value = abs(change) * price
         commission = order_commission(self._settings, abs(change), value, contract)
         premium = ZERO
@@ -169,17 +181,23 @@ class Funds:
         account, key, price = order.account, contract_key(contract), self.price(contract, order)
         change = int(order.total_quantity) * (1 if order.action == "BUY" else -1)
         held = self._accounts.quantity(account, key)
+        multiple, checked = self._settings.buying_power_multiple, self._settings.check_margin
+        if not checked and multiple is None:
+            return None
         if price is None or (change * held < 0 and abs(change) <= abs(held)):
             return None
+        holdings = self._held(account)
         working = self._working(account, instead_of)
-        before = self._worst(account, working)
         working.add(contract, order, abs(change), self._dollars(account, contract, price))
-        after = self._worst(account, working)
-        equity = self._equity_with_loan(account)
-        multiple, ok = self._settings.buying_power_multiple, after <= before
-        if multiple is not None and not ok and not self._within(account, held, change, price, multiple):
+        after = self._worst(holdings, working)
+        equity = self._equity_with_loan(account, holdings)
+        if multiple is None and equity >= after:
+            return None  # by far the most orders
+        if after <= self._worst(holdings, self._working(account, instead_of)):
+            return None
+        if multiple is not None and not self._within(account, held, change, price, multiple):
             return "Your account has insufficient buying power for this order."
-        if ok or not self._settings.check_margin or equity >= after:
+        if not checked or equity >= after:
             return None
         return (
             "YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION YOUR EQUITY WITH LOAN "
@@ -198,15 +216,15 @@ class Funds:
         growth = (abs(held + change) - abs(held)) * price
         return growth <= 0 or books.gross_position_value + growth <= multiple * books.net_liquidation
 
-    def _holdings(self, account: str) -> Iterator[Holding]:
-        for position in self._accounts.held(account):
-            key = contract_key(position.contract)
+    def _held(self, account: str) -> list[_Held]:
+        held: list[_Held] = []
+        for key, position in self._accounts.held(account):
             price = self._mark(key)
             if price is None:
                 price = position.average_cost / multiplier_of(position.contract)
-            yield Holding(
-                position.contract, position.quantity, self._dollars(account, position.contract, price)
-            )
+            dollars = self._dollars(account, position.contract, price)
+            held.append((key, position, Holding(position.contract, position.quantity, dollars)))
+        return held
 
     def _dollars(self, account: str, contract: Contract, price: Decimal) -> Decimal:
         currency = contract.currency or DOLLAR
@@ -214,16 +232,21 @@ class Funds:
             return price
         return price * self._accounts.rates(account, self._mark).get(currency, Decimal(1))
 
-    def _equity_with_loan(self, account: str) -> Decimal:
-        books = self._accounts.books(account, self._mark)
-        options = (
-            holding
-            for holding in self._holdings(account)
-            if holding.contract.sec_type in (OPTION, FUTURE_OPTION)
-        )
-        return books.net_liquidation - sum(
-            (option.quantity * option.price * multiplier_of(option.contract) for option in options), ZERO
-        )
+    def _equity_with_loan(self, account: str, held: list[_Held]) -> Decimal:
+        """Cash, stocks and what futures have gained since they were opened; options have no loan value."""
+        record = self._accounts.record(account)
+        equity = record.cash
+        if record.balances:
+            rates = self._accounts.rates(account, self._mark)
+            equity += sum((rates[currency] * amount for currency, amount in record.balances), ZERO)
+        for _, position, holding in held:
+            kind = position.contract.sec_type
+            if kind in (OPTION, FUTURE_OPTION, CASH):
+                continue
+            equity += holding.quantity * holding.price * multiplier_of(position.contract)
+            if kind == FUTURE:
+                equity -= self._dollars(account, position.contract, shown(position.cost))
+        return equity
 
     def _working(self, account: str, without: int) -> _Working:
         """By contract, what the working orders of an account could buy and sell together."""
@@ -238,31 +261,31 @@ class Funds:
                 working.add(view.contract, view.order, view.remaining, dollars)
         return working
 
-    def _worst(self, account: str, working: _Working) -> Decimal:
+    def _worst(self, held: list[_Held], working: _Working) -> Decimal:
         """The initial margin where each contract has gone to the side that needs more of it."""
         holdings: list[Holding] = []
         premiums = ZERO
-        seen = set()
-        for holding in self._holdings(account):
-            key = contract_key(holding.contract)
-            seen.add(key)
-            holding, premium = self._worse(holding, working.wanted.get(key))
-            holdings.append(holding)
+        unseen = dict(working.wanted)
+        for key, _, holding in held:
+            moved, premium = self._worse(holding, unseen.pop(key, None))
+            holdings.append(moved)
             premiums += premium
-        for key, wanted in working.wanted.items():
-            if key not in seen:
-                holding, premium = self._worse(Holding(wanted.contract, 0, wanted.price), wanted)
-                holdings.append(holding)
-                premiums += premium
-        return (
-            total_requirement((h for h in holdings if h.quantity), self._rules, self._mark).initial + premiums
-        )
+        for wanted in unseen.values():
+            moved, premium = self._worse(Holding(wanted.contract, 0, wanted.price), wanted)
+            holdings.append(moved)
+            premiums += premium
+        return total_requirement(holdings, self._rules, self._mark).initial + premiums
 
     def _worse(self, holding: Holding, wanted: _Wanted | None) -> tuple[Holding, Decimal]:
         """Where the working orders of a contract could bring it at worst, and the premium paid for that."""
         if wanted is None:
             return holding, ZERO
         price = max(holding.price, wanted.price)
+        if holding.contract.sec_type in STOCK_TYPES:
+            # Both sides cost the same to open.
+            bought, sold = holding.quantity + wanted.bought, holding.quantity - wanted.sold
+            far = max((holding.quantity, bought, sold), key=abs)
+            return Holding(holding.contract, far, price), ZERO
         outcomes = []
         for change in (0, wanted.bought, -wanted.sold):
             moved = Holding(holding.contract, holding.quantity + change, price)

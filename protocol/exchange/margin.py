@@ -106,18 +106,35 @@ def _option(
 
 def total_requirement(holdings: Iterable[Holding], rules: MarginRules, price_of: PriceOf) -> Requirement:
     """What an account's holdings require together. Shares cover written calls, shorts written puts."""
-    shares: dict[str, int] = {}
+    stocks: list[Holding] = []
     options: list[Holding] = []
-    initial = maintenance = ZERO
+    initial = maintenance = bought = sold = ZERO
     for holding in holdings:
-        if holding.contract.sec_type in (OPTION, FUTURE_OPTION):
+        contract, quantity = holding.contract, holding.quantity
+        if contract.sec_type in (OPTION, FUTURE_OPTION):
             options.append(holding)
-            continue
-        if holding.contract.sec_type not in (FUTURE, CASH):
-            shares[holding.contract.symbol] = shares.get(holding.contract.symbol, 0) + holding.quantity
-        one = requirement(holding, rules)
-        initial += one.initial
-        maintenance += one.maintenance
+        elif contract.sec_type in (FUTURE, CASH):
+            one = requirement(holding, rules)
+            initial += one.initial
+            maintenance += one.maintenance
+        else:
+            stocks.append(holding)
+            value = (
+                quantity * holding.price * multiplier_of(contract)
+                if contract.multiplier
+                else (quantity * holding.price)
+            )
+            if quantity >= 0:
+                bought += value
+            else:
+                sold -= value
+    initial += (bought + sold) * rules.stock_initial
+    maintenance += bought * rules.long_maintenance + sold * rules.short_maintenance
+    if not options:
+        return Requirement(initial, maintenance)
+    shares: dict[str, int] = {}
+    for holding in stocks:
+        shares[holding.contract.symbol] = shares.get(holding.contract.symbol, 0) + holding.quantity
     for holding in options:
         symbol = holding.contract.symbol
         covered = _cover(holding, shares)

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
@@ -151,7 +152,7 @@ _EXPECTED: dict[Any, str] = {
 
 def _read_plain(hint: Any, value: object, path: str, problems: list[str]) -> object:
     read: object = _BAD
-    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    number = isinstance(value, int | float | Decimal) and not isinstance(value, bool) and isfinite(value)
     match hint:
         case _ if hint is bool and isinstance(value, bool):
             read = value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from math import isfinite
 from typing import Final
 
 from protocol.exchange.black_scholes import implied_volatility, price_of
@@ -122,7 +121,7 @@ class ContractDesk:
         if listing is None:
             return
         terms, spot = listing.terms, request.under_price
-        if not isinstance(terms, OptionTerms) or not (isfinite(spot) and 0 < spot < 1e9):
+        if not isinstance(terms, OptionTerms) or not 0.0001 <= spot <= 1e9:
             self._invalid(client, request.req_id, "An option and the price of its underlying are needed")
             return
         years, rate = terms.years_left(at), self._floor.settings.interest_rate
@@ -132,8 +131,8 @@ class ContractDesk:
             volatility = implied_volatility(price, spot, terms.strike, years, rate, call=terms.is_call)
         else:
             volatility = request.volatility
-            if not 0 < volatility <= 10:
-                self._invalid(client, request.req_id, "A volatility lies between 0 and 10")
+            if not 0.0001 <= volatility <= 10:
+                self._invalid(client, request.req_id, "A volatility lies between 0.0001 and 10")
                 return
             price = round(price_of(spot, terms.strike, years, rate, volatility, call=terms.is_call), 8)
         if volatility is None:

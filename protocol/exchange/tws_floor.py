@@ -91,7 +91,7 @@ class Floor:
         if isinstance(listing.terms, str):
             self.market.add(listing.terms)
             return
-        self.derived.follow(listing, at, None)
+        self.derived.follow(listing, at, None, quietly=True)
         self._set_grid(key, market_rules.grid_of(listing.rule_id))
 
     def refusal_text(self, contract: Contract) -> str:

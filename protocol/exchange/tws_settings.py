@@ -83,3 +83,8 @@ class TwsSettings:
 
     market: MarketSettings = MarketSettings()
     """Market data and the contracts beside stocks."""
+
+    def seeded(self, seed: int) -> TwsSettings:
+        """With walks of currencies from this seed, unless they have one of their own."""
+        own = self.market.contract_seed
+        return attrs.evolve(self, market=attrs.evolve(self.market, contract_seed=own or seed))
