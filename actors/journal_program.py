@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -202,7 +203,7 @@ def _line(row: JournalRow) -> str:
     return f"{row.seq:>6}  {clock(row.at)}  {row.kind:<22} {symbol_of(row.event):<6} {what(row.event)}"
 
 
-def _moment(log: EventLog, text: str) -> Any:
+def _moment(log: EventLog, text: str) -> datetime | None:
     """A time of day is meant on the day of the last event."""
     if not text:
         return None
@@ -216,7 +217,7 @@ def _note(log: EventLog) -> ConfigurationNote:
     return read_note(log.meta(KEY))
 
 
-def _write_json(told: Any) -> None:
+def _write_json(told: Iterable[dict[str, Any]]) -> None:
     for each in told:
         sys.stdout.write(orjson.dumps(each).decode() + "\n")
 

@@ -17,7 +17,6 @@ from protocol.journal import JournalRow
 from protocol.position_record import PositionRecord, said
 from protocol.position_summary import TradeSummary
 from protocol.report import dollars
-from protocol.summary import clean
 from protocol.symbol_snapshot import SignalStory
 
 PIPED_COLUMNS = 200
@@ -33,7 +32,7 @@ class Screen:
         self._console = _Console(file=self._out, width=width, highlight=False)
 
     def say(self, line: str) -> None:
-        self._console.print(Text(clean(line)), soft_wrap=True)
+        self._console.print(Text(_harmless(line)), soft_wrap=True)
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> None:
         """`right` names the columns of numbers, separated by blanks."""
@@ -42,8 +41,13 @@ class Screen:
             table.add_column(name, justify="right" if name in right.split() else "left", overflow="fold")
         for row in rows:
             # Text, not markup: what comes from outside may hold brackets.
-            table.add_row(*(Text(clean(str(cell))) for cell in row))
+            table.add_row(*(Text(_harmless(str(cell))) for cell in row))
         self._console.print(table)
+
+
+def _harmless(text: str) -> str:
+    """On one line, without anything that a terminal would obey, and whole."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 class _Console(Console):

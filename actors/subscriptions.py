@@ -20,7 +20,9 @@ import trio
 
 from actors.child import ChildSpec
 from actors.supervisor import Supervisor
-from protocol.events import BaseEvent, MarketEvent, PriceEvent, UserEvent, VolumeEvent
+from protocol.events import BaseEvent, IndicatorEvent, MarketEvent, PriceEvent, UserEvent, VolumeEvent
+from protocol.rules.indicator_names import IndicatorName
+from protocol.series import SymbolBars
 from protocol.supervision_plan import OnExhausted, RestartPolicy
 from protocol.values import Symbol, Tick, TickKind
 
@@ -96,6 +98,10 @@ class Subscriptions:
         self._names = 0
         self._market_listeners = 0
         self.enabled = True
+        self.bars_of: Callable[[Symbol], SymbolBars] | None = None
+        """Where the figures of a symbol are; without it, indicators are not told."""
+        self._bars_told: dict[Symbol, int] = {}
+        self._figures_told: dict[tuple[Symbol, IndicatorName], float] = {}
 
     def subscribe(
         self,
@@ -176,6 +182,19 @@ class Subscriptions:
                 self.publish(VolumeEvent(at=tick.at, symbol=tick.symbol, volume=tick.size))
             case _:
                 pass
+        if self.bars_of is not None:
+            self._tell_figures(tick, self.bars_of(tick.symbol))
+
+    def _tell_figures(self, tick: Tick, bars: SymbolBars) -> None:
+        """Indicators that the bars completed so far have moved; the symbol reckons them, not we."""
+        if self._bars_told.get(tick.symbol) == bars.completed:
+            return
+        self._bars_told[tick.symbol] = bars.completed
+        for name, value in bars.figures.items():
+            key = (tick.symbol, name)
+            if value is not None and self._figures_told.get(key) != value:
+                self._figures_told[key] = value
+                self.publish(IndicatorEvent(at=tick.at, symbol=tick.symbol, name=str(name), value=value))
 
     def emit(self, event: UserEvent) -> None:
         """A handler's own event: journalled, and told like any other."""

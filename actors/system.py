@@ -129,6 +129,7 @@ class TradingSystem:
         self.subscriptions = Subscriptions(journal.append, self._handlers)
         """Where users' own handlers hear of events."""
         journal.follow(self.subscriptions.follow)
+        self.subscriptions.bars_of = lambda symbol: self.symbols[symbol].view.bars
         self.router.on_tick = self.subscriptions.take_tick
         self._note_settings()
 

@@ -28,7 +28,7 @@ from protocol.events import (
     SignalVerdictEvent,
     Verdict,
 )
-from protocol.position import Position
+from protocol.position import Position, split_exec_id
 from protocol.reports import RequestKind
 from protocol.values import OrderRef, OrderSpec, OrderStatus, Purpose, Side, Symbol
 
@@ -313,9 +313,8 @@ _ENDINGS = frozenset({OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJ
 
 
 def execution_root(exec_id: str) -> str:
-    """What an execution and its corrections have in common: all but the part behind the last dot."""
-    root, dot, _ = exec_id.rpartition(".")
-    return root if dot else exec_id
+    """What an execution and its corrections have in common."""
+    return split_exec_id(exec_id)[0]
 
 
 def _symbol_of(actor: str) -> Symbol:

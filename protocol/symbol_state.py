@@ -238,7 +238,13 @@ def _given_back(trade: LinkedOrders, event: FillEvent, change: int) -> LinkedOrd
     def shrunk(order: Order) -> Order:
         if not order.live:
             return order
-        return attrs.evolve(order, spec=attrs.evolve(order.spec, quantity=order.spec.quantity + change))
+        confirmed = order.confirmed_quantity
+        return attrs.evolve(
+            order,
+            spec=attrs.evolve(order.spec, quantity=order.spec.quantity + change),
+            confirmed_quantity=None if confirmed is None else confirmed + change,
+            asked_at=event.at,
+        )
 
     return trade.changed(event.ref, shrunk)
 
@@ -258,7 +264,9 @@ def _reduced_by_broker(trade: LinkedOrders, event: FillEvent, change: int) -> Li
         if order.ref == event.ref or order.spec.oca_group != group or not order.live:
             return order
         quantity = max(order.spec.quantity - change, order.filled)
-        return attrs.evolve(order, spec=attrs.evolve(order.spec, quantity=quantity), asked_at=event.at)
+        # When an order that may never have left was decided, only its decision says.
+        asked_at = order.asked_at if order.status is OrderStatus.CREATED else event.at
+        return attrs.evolve(order, spec=attrs.evolve(order.spec, quantity=quantity), asked_at=asked_at)
 
     return attrs.evolve(trade, orders=tuple(reduce(order) for order in trade.orders))
 

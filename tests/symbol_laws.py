@@ -60,8 +60,18 @@ class Witness:
             if level in self._levels:
                 self.broken.append(f"level {level} is added twice")
             self._levels.add(level)
+            planned = () if before.trade is None else before.trade.plan.scale_ins
+            if order.ref.role == DOUBLEDOWN and before.trade is not None:
+                planned = before.trade.plan.double_downs
+            if order.index >= len(planned):
+                self.broken.append(f"{order.ref} is an addition that nobody planned")
         if order.purpose is Purpose.STOP:
             self._new_stop(before, order)
+        beside = () if before.trade is None else before.trade.live_exits
+        if order.purpose is Purpose.CLOSE and not order.oca_group:
+            for other in beside:
+                if other.purpose is not Purpose.CLOSE and other.spec.index == order.index:
+                    self.broken.append(f"{order.ref} closes outside the group of {other.ref}")
 
     def _new_stop(self, before: SymbolState, order: OrderSpec) -> None:
         """One stop for each part of the position, on the losing side; another one when that is gone."""

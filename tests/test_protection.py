@@ -181,6 +181,16 @@ def test_a_correction_of_a_stops_execution_takes_shares_back_into_cover() -> Non
     assert desk.told(ref(STOP), filled=40) == ()
 
 
+def test_a_correction_long_after_a_stops_last_word_asks_for_its_whole_total_too() -> None:
+    desk = entered_200()
+    desk.say(desk.execution(ref(STOP), Side.SELL, 50, "97", "e.01"))
+    desk.told(ref(STOP), S.SUBMITTED, 50)
+    desk.told(ref(TARGET), quantity=150)
+    desk.wait(30)
+    said = modified(desk.say(desk.execution(ref(STOP), Side.SELL, 40, "97", "e.02")))
+    assert said == [(STOP, 200, D(97)), (TARGET, 160, D(108))]
+
+
 def test_a_rejected_stop_is_replaced_and_after_the_last_one_the_position_is_closed() -> None:
     desk = entered_200()
     for revision in range(1, MAX_STOPS):

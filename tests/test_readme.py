@@ -61,11 +61,19 @@ def shown_commands(document: Path) -> tuple[list[str], ...]:
     return tuple(words for words in split if words and words[0] in PROGRAMS)
 
 
+SUB_COMMANDS = ("events", "show", "positions", "signals", "why")
+
+
+def sub_command(words: list[str]) -> str:
+    """The sub-command of a shown command, "" for a run."""
+    return words[1] if len(words) > 1 and words[1] in SUB_COMMANDS else ""
+
+
 @cache
-def options_of(program: str) -> frozenset[str]:
-    """The options that the program's own help names."""
+def options_of(program: str, command: str = "") -> frozenset[str]:
+    """The options that the program's own help names, or that of one of its sub-commands."""
     helped = subprocess.run(
-        [sys.executable, program, "--help"],
+        [sys.executable, program, *filter(None, [command]), "--help"],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,
@@ -86,7 +94,7 @@ def test_every_option_of_a_shown_command_exists(document: Path) -> None:
         f"{words[0]} {word}"
         for words in shown_commands(document)
         for word in words[1:]
-        if word.startswith("-") and word not in options_of(PROGRAMS[words[0]])
+        if word.startswith("-") and word not in options_of(PROGRAMS[words[0]], sub_command(words))
     ]
     assert unknown == []
 
@@ -95,6 +103,7 @@ def test_every_option_of_a_shown_command_exists(document: Path) -> None:
 def test_every_option_that_the_readme_speaks_of_exists() -> None:
     spoken = set(re.findall(r"`(--[a-z][a-z-]*)", README.read_text(encoding="utf-8")))
     known = options_of("scripts/supervisor.py") | options_of("scripts/tws_simulator.py")
+    known |= frozenset().union(*(options_of("scripts/supervisor.py", each) for each in SUB_COMMANDS))
     assert spoken <= known
 
 

@@ -24,6 +24,19 @@ SIGNALS = (
 )
 
 
+TRAILING = """
+[[rules]]
+name = "long"
+when.signal = { signal = "BUY" }
+then = [{ enter = { side = "BUY", stop_pct = 0.03, trail_pct = 0.03, target_pct = 0.08 } }]
+
+[[rules]]
+name = "short"
+when.signal = { signal = ["SELL", "SHORT"] }
+then = [{ enter = { side = "SELL", stop_pct = 0.03, trail_pct = 0.03, target_pct = 0.08 } }]
+"""
+
+
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("markets") / "market"
@@ -48,8 +61,11 @@ def test_a_symbol_that_is_killed_with_a_position_goes_on_alone(
 ) -> None:
     report, state = tmp_path / "report.json", tmp_path / "state"
     kills = [option for moment in moments for option in ("--kill", f"AAA@{moment}")]
+    # A stop that trails moves in a rising market, whatever the entry was filled at.
+    config = tmp_path / "trailing.toml"
+    config.write_text(TRAILING, encoding="utf-8")
     options = ("--market", market, "--speed", str(SPEED), "--state", state, "--report", report)
-    with started(SUPERVISOR, tmp_path, *options, *kills) as run:
+    with started(SUPERVISOR, tmp_path, *options, "--config", config, *kills) as run:
         run.until_said("AAA: closed, reverse")
         run.until_said(r"AAA: enters short (?:.*\n)+?.*AAA: main fills")
         run.until_said("BBB: main fills")

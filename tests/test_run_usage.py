@@ -80,6 +80,19 @@ OPTIONS = (
 )  # fmt: skip
 
 
+SUB_COMMANDS = ("events", "show", "positions", "signals", "why")
+
+
+@pytest.mark.parametrize("name", SUB_COMMANDS)
+def test_a_sub_command_has_a_help_of_its_own(
+    name: str, call_it: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call_it([name, "--help"]) == 0
+    helped = capsys.readouterr().out
+    assert "--state" in helped
+    assert "--json" in helped
+
+
 @pytest.fixture
 def call_it() -> Iterator[Callable[[list[str]], int]]:
     """The program within this process, which a start of Python for each call would slow down."""
@@ -120,6 +133,7 @@ def test_help_says_everything_and_is_there_at_once() -> None:
         assert done.returncode == 0
         missing = [option for option in OPTIONS if f"--{option}" not in done.stdout]
         assert missing == []
+        assert [name for name in SUB_COMMANDS if f" {name} " not in done.stdout] == []
     assert min(took_s) < 2.0, "only what --help needs is imported"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from actors import subscriptions
 from protocol.events import (
     BaseEvent,
     FillEvent,
+    IndicatorEvent,
     MarketEvent,
     NewOrderEvent,
     OrderEvent,
@@ -110,6 +112,22 @@ def test_a_slow_handler_loses_the_oldest_and_delays_nobody(monkeypatch: pytest.M
         assert subscription.lost > 5
         await world.enter()
         await world.check()
+
+    play(story)
+
+
+def test_indicators_are_told_when_a_bar_has_moved_them() -> None:
+    heard: list[IndicatorEvent] = []
+
+    async def story(world: World) -> None:
+        bus = world.system.subscriptions
+        bus.subscribe(IndicatorEvent, heard.append)
+        await trio.sleep(200.0)
+        assert {event.name for event in heard} == {"atr14"}
+        values = [event.value for event in heard]
+        assert len(values) >= 3
+        assert all(before != after for before, after in pairwise(values))
+        assert values[-1] == world.system.symbols[SLV].view.atr
 
     play(story)
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders
+from protocol.commands import CancelOrder, Flatten, ModifyOrder, PlaceOrders
 from protocol.events import (
     AlarmEvent,
     HoldEvent,
@@ -211,6 +211,24 @@ def test_after_a_restart_a_change_that_was_never_sent_is_asked_again() -> None:
     assert [(c.order.ref, c.order.quantity) for c in again.commands if isinstance(c, ModifyOrder)] == [
         (ref(STOP), 40), (ref(TARGET), 40),
     ]  # fmt: skip
+
+
+def test_a_fill_that_shrinks_a_close_which_never_left_does_not_make_the_books_of_this_life_old() -> None:
+    desk = Desk.ready().entered()
+    desk.told(ref(STOP))
+    desk.say(Flatten(desk.at, "close all"))
+    desk.refused(ref(TARGET), RequestKind.MODIFY)
+    assert desk.order(ref(CLOSE)).status is S.CREATED
+    again = restarted(desk)
+    again.view.link_changed(LinkState.UP, 1)
+    asked_at = again.at
+    again.at += timedelta(seconds=0.1)
+    filled = again.execution(ref(TARGET), Side.SELL, 100, "108", "t.01")
+    again.say(filled)
+    again.say(SymbolSnapshot(asked_at, SLV, 1, 0, (), (filled,), 0, tradable=True))
+    assert again.view.reconciled
+    again.told(ref(STOP), S.CANCELLED)
+    assert again.state.trade is None
 
 
 def test_after_a_restart_what_executed_meanwhile_is_found_in_the_snapshot() -> None:

@@ -163,6 +163,14 @@ class SymbolAtTheVenue(RuleBasedStateMachine):
         world.tick()
         world.pass_time(seconds)
 
+    @rule(
+        percent=st.sampled_from([-2.0, -1.2, 0.7, 1.2, 2.5]), size=SIZES,
+        seconds=st.sampled_from([0.3, 1.0, 4.0]),
+    )  # fmt: skip
+    def the_trade_does_well_or_badly(self, percent: float, size: int, seconds: float) -> None:
+        trade = self.world.state.trade
+        self.the_market_moves(percent * (1 if trade is None else trade.side.sign), size, seconds)
+
     @rule(seconds=WAITS)
     def time_passes(self, seconds: float) -> None:
         self.world.pass_time(seconds)
@@ -196,7 +204,7 @@ class SymbolAtTheVenue(RuleBasedStateMachine):
         else:
             self.world.regain_link()
 
-    @rule(flatten=st.booleans())
+    @rule(flatten=st.sampled_from([False, False, False, True]))
     def somebody_looks_at_the_books_and_may_flatten(self, flatten: bool) -> None:
         if self.world.link_up:
             self.world.look_at_the_books()
@@ -278,7 +286,7 @@ HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_t
 
 TestSymbolAtTheVenue = SymbolAtTheVenue.TestCase
 TestSymbolAtTheVenue.settings = settings(
-    max_examples=40, stateful_step_count=25, derandomize=True, deadline=None, suppress_health_check=HEALTH
+    max_examples=70, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=HEALTH
 )
 
 

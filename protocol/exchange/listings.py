@@ -31,6 +31,8 @@ OPTION_EXCHANGES: Final = (
     "NASDAQBX", "NASDAQOM", "PEARL", "PHLX", "PSE",
 )  # fmt: skip
 OPTION_MULTIPLIER: Final = "100"
+MOST_NAMED: Final = 100_000
+"""Contracts and closes that are remembered."""
 PENNY_CLASSES: Final = frozenset({"IWM", "QQQ", "SPY"})
 """Whose options are quoted in cents at any price."""
 _RIGHTS: Final = {"C": "C", "CALL": "C", "P": "P", "PUT": "P", "": "", "0": "", "?": ""}
@@ -85,8 +87,13 @@ class Listings:
         listings = tuple(_routed(listing, query) for listing in found if _trades_at(listing, query.exchange))
         for listing in listings:
             if not isinstance(listing.terms, str):
-                self._named[listing.contract.con_id] = listing
+                self._name(listing)
         return listings
+
+    def _name(self, listing: Listing) -> None:
+        if len(self._named) >= MOST_NAMED:
+            del self._named[next(iter(self._named))]
+        self._named[listing.contract.con_id] = listing
 
     def by_key(self, key: str, at: datetime) -> Listing | None:
         """The contract of a key (`contract_key`) that was in use before."""
@@ -105,6 +112,8 @@ class Listings:
         day = at.astimezone(NEW_YORK).date()
         close = self._closes.get((symbol, day))
         if close is None:
+            if len(self._closes) >= MOST_NAMED:
+                self._closes.clear()
             session = session_of(day)
             before = at if session is None else min(at, session.start)
             bars = self._market.history(symbol, 60, before, 1, regular_only=True)

@@ -127,11 +127,16 @@ class MarketDesk:
         self._clients.say_ticks(self._late.advance(at))
 
     def forget(self, client: Client) -> None:
+        """The client is gone."""
+        self.drop_subscriptions(client)
+        self._wanted_types.pop(client.key, None)
+
+    def drop_subscriptions(self, client: Client) -> None:
+        """What the client has subscribed to is lost; the type of data that it wants is not."""
         self._floor.lines.forget(client.key)
         self._late.lines.forget(client.key)
         self._streams.forget(client.key)
         self._history.forget(client.key)
-        self._wanted_types.pop(client.key, None)
 
     # --- requests ---------------------------------------------------------------------------------
 

@@ -85,6 +85,8 @@ class OrderNews:
         self._executions = {execution.exec_id: execution for execution in venue.executions()}
         self._withheld: set[str] = set()
         self._withhold: set[int] = set()
+        self._traded = sum(execution.exec_id.endswith(".01") for execution in venue.executions())
+        """Executions so far; a correction is none."""
         self._noted: list[Noted] = []
         self._waiting: deque[_Waiting] = deque()
         self._after: list[CommissionCharged | PositionChanged] = []
@@ -141,7 +143,8 @@ class OrderNews:
                 self._bind(order, at)
             case Executed(execution=execution):
                 self._executions[execution.exec_id] = execution
-                if len(self._executions) in self._withhold:
+                self._traded += 1
+                if self._traded in self._withhold:
                     self._withheld.add(execution.exec_id)
             case ExecutionCorrected(execution=execution, replaces=replaces):
                 self._executions[execution.exec_id] = execution

@@ -207,7 +207,7 @@ class TwsServer:
         self._pass_time(at)
         if data_lost:
             for client in self.clients:
-                self._data.forget(client)
+                self._data.drop_subscriptions(client)
         self._session.restored(data_lost=data_lost)
         self.orders.regain_venue(at)
         self._reckon()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Events: handlers of one's own, plain and async, by type with inheritance; events of one's own.
 
-    .venv/bin/python scripts/examples/events.py
+.venv/bin/python scripts/examples/events.py
 """
 
 import trio

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Orders: the ones of a trade, linked by type; a scale-in, a trailing stop beside the first; one that expires.
+"""Orders: those of a trade, linked by type; a scale-in, a trailing stop beside the first; one that expires.
 
-    .venv/bin/python scripts/examples/orders.py
+.venv/bin/python scripts/examples/orders.py
 """
 
 from actors.simulation import Simulation, simulate
@@ -51,7 +51,10 @@ async def story(simulation: Simulation) -> None:
     print("Ten more shares, and half of the position has a TRAIL stop of its own:")
     show(simulation, "SPY")
     changes = [event for event in simulation.events(ModifyOrderEvent) if event.symbol == "SPY"]
-    print("Changed in place, never cancelled and sent anew: " + ", ".join(f"{e.ref.role} ({e.why})" for e in changes))
+    print(
+        "Changed in place, never cancelled and sent anew: "
+        + ", ".join(f"{e.ref.role} ({e.why})" for e in changes)
+    )
 
     simulation.signal("QQQ", "SHORT")
     await simulation.wait(10)

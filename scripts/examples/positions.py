@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Positions: what is held, what it is worth, where its exits are, and what closed ones made.
 
-    .venv/bin/python scripts/examples/positions.py
+.venv/bin/python scripts/examples/positions.py
 """
 
 from actors.simulation import Simulation, simulate
@@ -22,7 +22,8 @@ def show(position: PositionRecord) -> None:
     worth = "?" if position.unrealized_pnl is None else f"{position.unrealized_pnl:+.2f}"
     print(
         f"  {position.position_id} {position.status.value:<9} {position.quantity:+4d} at "
-        f"{position.average_entry:.2f}, stop {position.stop_price}, target {position.target_price}, worth ${worth}"
+        f"{position.average_entry:.2f}, stop {position.stop_price}, target {position.target_price}, "
+        f"worth ${worth}"
     )
 
 
@@ -31,17 +32,17 @@ async def story(simulation: Simulation) -> None:
     for symbol, word in (("SPY", "BUY"), ("QQQ", "SHORT")):
         simulation.signal(symbol, word)
     await simulation.wait(5)
+    spy = simulation.position("SPY")
+    if spy is not None:
+        atr = simulation.system.symbols[spy.symbol].view.atr or 0.5
+        print(f"SPY's ATR is {atr:.2f}: a stop of two of them lies at {spy.optimal_stop(atr)};")
+        print(f"a target that wins twice what the stop loses, at {spy.optimal_target()}.")
+
     print("Two positions, a minute apart:")
     for _ in range(3):
         for position in book.active():
             show(position)
         await simulation.wait(60)
-
-    position = simulation.position("SPY")
-    if position is not None:
-        atr = simulation.system.symbols[position.symbol].view.atr or 0.5
-        print(f"SPY's ATR is {atr:.2f}: a stop of two of them lies at {position.optimal_stop(atr)};")
-        print(f"a target that wins twice what the stop loses, at {position.optimal_target()}.")
 
     await simulation.until(lambda: not book.has_open())
     print("Both are closed:")
@@ -50,8 +51,11 @@ async def story(simulation: Simulation) -> None:
         moves = [f"{each.before} -> {each.after}" for each in position.changes if each.what == "status"]
         print(f"    {', '.join(moves)}")
     total = book.summary()
-    print(f"{total.winners} of {total.trades} won; ${total.realized_pnl:+.2f}, commissions ${total.commission:.2f}")
+    print(
+        f"{total.winners} of {total.trades} won; ${total.realized_pnl:+.2f}, "
+        f"commissions ${total.commission:.2f}"
+    )
 
 
 if __name__ == "__main__":
-    simulate(story, symbols=("SPY", "QQQ"), rules=RULES)
+    simulate(story, symbols=("SPY", "QQQ"), rules=RULES, seed=3)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Rules in Python: conditions with `&`, `|` and `~`, actions with `+`; the same objects that TOML makes.
 
-    .venv/bin/python scripts/examples/rules.py
+.venv/bin/python scripts/examples/rules.py
 """
 
 from datetime import time
 
 from actors.simulation import Simulation, simulate
 from protocol.config_rules_text import describe_rule
-from protocol.events import NotifyEvent, RuleFiredEvent, RuleSwitchedEvent
+from protocol.events import BaseEvent, NotifyEvent, RuleFiredEvent, RuleSwitchedEvent
 from protocol.rules.actions import Breakeven, Close, EnableRule, Enter, Log, Notify, SetValue, Trailing
 from protocol.rules.amounts import Percent, RiskReward
 from protocol.rules.conditions import When, WhenEvent, WhenPosition, WhenSignal, WhenTime
@@ -37,7 +37,8 @@ RULES = (
     Rule(
         "count the trades",
         WhenEvent("PositionCloseEvent"),
-        SetValue("trades", Expression.parse("default(value.trades, 0) + 1")) + Log("{symbol}: one more is over"),
+        SetValue("trades", Expression.parse("default(value.trades, 0) + 1"))
+        + Log("{symbol}: one more is over"),
         cooldown_s=0,
     ),
     Rule(
@@ -63,12 +64,16 @@ async def story(simulation: Simulation) -> None:
         simulation.signal("SPY", "BUY", confidence)
         await simulation.wait(60)
 
-    acted = [*simulation.events(RuleFiredEvent), *simulation.events(NotifyEvent)]
-    for event in sorted(acted, key=lambda event: event.at):
-        told = f"did {event.actions}" if isinstance(event, RuleFiredEvent) else f"says: {event.text}"
-        print(f"  {event.at:%H:%M:%S} '{event.rule}' {told}")
-    for switched in simulation.events(RuleSwitchedEvent):
-        print(f"  {switched.at:%H:%M:%S} '{switched.rule}' is {'on' if switched.on else 'off'}")
+    for event in simulation.events(BaseEvent):
+        match event:
+            case RuleFiredEvent():
+                print(f"  {event.at:%H:%M:%S} '{event.rule}' did {event.actions}")
+            case NotifyEvent():
+                print(f"  {event.at:%H:%M:%S} '{event.rule}' says: {event.text}")
+            case RuleSwitchedEvent():
+                print(f"  {event.at:%H:%M:%S} '{event.rule}' is {'on' if event.on else 'off'}")
+            case _:
+                pass
     total = simulation.positions.summary()
     print(f"{total.trades} trades, ${total.realized_pnl:+.2f}")
 

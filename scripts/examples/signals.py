@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Signals: each prediction gets exactly one verdict, with its reason; an opposite one turns the trade around.
 
-    .venv/bin/python scripts/examples/signals.py
+.venv/bin/python scripts/examples/signals.py
 """
 
 from actors.simulation import Simulation, simulate
@@ -28,7 +28,9 @@ async def story(simulation: Simulation) -> None:
         signal_id = simulation.signal(symbol, word, confidence)
         await simulation.until(lambda: signal_id in verdicts)
         verdict = verdicts[signal_id]
-        print(f"{symbol} {word:<5} {confidence:.1f}  {verdict.verdict.value:<8} {verdict.code:<10} ({remark})")
+        print(
+            f"{symbol} {word:<5} {confidence:.1f}  {verdict.verdict.value:<8} {verdict.code:<10} ({remark})"
+        )
         print(f"    {verdict.reason}")
         await simulation.wait(3)
         return signal_id
