@@ -53,6 +53,8 @@ class PositionBook:
         self._prices: dict[Symbol, Decimal] = {}
         self.outside = ZERO
         """Dollars realized by nobody's trade: somebody else traded our symbol between two of ours."""
+        self.outside_commission = ZERO
+        """What was paid for it."""
 
     @classmethod
     def of(
@@ -137,15 +139,23 @@ class PositionBook:
             self._live[symbol] = _credited(live, realized, commission)
             return
         name = "" if of is None else position_id(symbol, of)
-        if name in self._results:
-            result = self._results[name]
+        record, result = self._closed.get(name), self._results.get(name)
+        if record is None and result is None:
+            self.outside += realized
+            self.outside_commission += commission
+            return
+        if record is not None:
+            record = self._closed[name] = _credited(record, realized, commission)
+        if result is None and record is not None:
+            # Its entry executed only after its end was written.
+            ended = record.closed_at or event.at
+            self._results[name] = TradeResult(
+                symbol, record.trade, ended, record.realized_pnl, record.commission
+            )
+        elif result is not None:
             self._results[name] = attrs.evolve(
                 result, realized=result.realized + realized, commission=result.commission + commission
             )
-        else:
-            self.outside += realized
-        if name in self._closed:
-            self._closed[name] = _credited(self._closed[name], realized, commission)
 
     def _look(self, symbol: Symbol, event: BaseEvent, state: SymbolState) -> None:
         """Write down what the event changed about the live position."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 
+import attrs
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol import events as vocabulary
@@ -31,7 +32,7 @@ from protocol.position_record import (
 )
 from protocol.position_status import STATUSES, PositionStatus
 from protocol.position_summary import TradeResult, TradeSummary, summed_up
-from protocol.reports import CommissionCharged
+from protocol.reports import CommissionCharged, ExecutionReport
 from protocol.rules.fact_names import STATES
 from protocol.settings import StockFacts
 from protocol.values import OrderStatus, Side, Symbol
@@ -321,6 +322,69 @@ def test_a_book_that_follows_a_run_agrees_with_the_journal_and_with_the_owners()
     play(story, DirectedMarket({SLV: 100.0, GLD: 200.0}), settings_for(SLV, GLD))
 
 
+STEPS = st.lists(
+    st.tuples(st.sampled_from(("main", "target", "stop", "out", "out", "fee", "correct", "foreign", "signal", "wait")),
+              st.integers(1, 100), st.integers(90, 110)),
+    max_size=25,
+)  # fmt: skip
+
+
+@given(STEPS)
+@settings(max_examples=100)
+def test_whatever_happens_the_money_of_all_positions_is_that_of_the_executions(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    desk = Desk.ready().entered() if len(steps) % 2 else Desk.ready()
+    executions: list[ExecutionReport] = []
+    for number, (step, shares, price) in enumerate(steps):
+        trade = desk.state.trade
+        match step:
+            case "signal":
+                desk.signal("BUY" if shares % 2 else "SELL", f"s{number}")
+            case "wait":
+                desk.wait(shares * 5.0)
+            case "foreign":
+                executions.append(desk.execution(None, Side.BUY, shares, str(price), f"f{number}.01"))
+                desk.say(executions[-1])
+            case "fee" if executions:
+                exec_id = executions[shares % len(executions)].exec_id
+                desk.say(CommissionCharged(desk.at, SLV, exec_id, Decimal(price)))
+            case "correct" if executions:
+                again = executions[shares % len(executions)]
+                root = again.exec_id.rpartition(".")[0]
+                desk.say(attrs.evolve(again, exec_id=f"{root}.{number + 2:02}", price=Decimal(price)))
+            case "out":
+                # An exit fills whole, and the broker cancels everything else.
+                for order in () if trade is None else trade.orders:
+                    if order.role == "target" and order.live and order.remaining:
+                        side, rest = order.spec.side, order.remaining
+                        executions.append(desk.execution(order.ref, side, rest, str(price)))
+                        desk.say(executions[-1])
+                    elif order.live:
+                        desk.told(order.ref, OrderStatus.CANCELLED, order.filled)
+                desk.wait(200.0)
+            case "main" | "target" | "stop":
+                order = None if trade is None else trade.latest(step)
+                if order is not None and order.live and order.remaining:
+                    side, ref_ = order.spec.side, order.ref
+                    part = min(shares, order.remaining)
+                    executions.append(desk.execution(ref_, side, part, str(price)))
+                    desk.say(executions[-1])
+            case _:
+                pass
+    book = book_of(desk)
+    position = desk.state.position
+    records = book.of_symbol(SLV)
+    assert sum(record.realized_pnl for record in records) + book.outside == position.realized_pnl
+    alive = book.live(SLV)
+    open_pnl = Decimal(0) if alive is None else alive.realized_pnl
+    assert book.summary().realized_pnl + open_pnl + book.outside == position.realized_pnl
+    told = sum(record.commission for record in records) + book.outside_commission
+    assert told == position.commission
+    assert (alive is not None) == (desk.state.trade is not None)
+    assert alive is None or alive.quantity == position.quantity
+
+
 def test_only_what_a_symbol_wrote_moves_its_position() -> None:
     book = PositionBook()
     fill = FillEvent(at=TEN, ref=ref("main"), exec_id="x.01", side=Side.BUY, quantity=10, price=Decimal(100))
@@ -376,9 +440,9 @@ def test_facts_of_a_stock_are_read_from_the_configuration() -> None:
         "symbol": "SLV", "shares": 10, "sector": "metals", "beta": 0.4, "average_volume": 20_000_000,
         "market_cap": 12_000_000_000,
     }  # fmt: skip
-    settings = resolve([{"symbols": [entry, {"symbol": "GLD"}]}])
-    assert settings.symbols[0].facts == StockFacts("metals", 0.4, 20_000_000, Decimal(12_000_000_000))
-    assert settings.symbols[1].facts == StockFacts()
+    chosen = resolve([{"symbols": [entry, {"symbol": "GLD"}]}])
+    assert chosen.symbols[0].facts == StockFacts("metals", 0.4, 20_000_000, Decimal(12_000_000_000))
+    assert chosen.symbols[1].facts == StockFacts()
 
 
 def test_wrong_facts_of_a_stock_are_refused_with_their_place() -> None:

@@ -8,7 +8,7 @@ from math import exp
 
 import attrs
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from protocol.exchange.black_scholes import greeks_of, implied_volatility, price_of
@@ -46,6 +46,7 @@ def executions(heard: list[m.ServerMessage]) -> list[m.Execution]:
 # --- the model --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(spots, spots, times, volatilities)
 def test_a_call_less_its_put_is_the_stock_less_the_discounted_strike(
     spot: float, strike: float, years: float, volatility: float
@@ -55,6 +56,7 @@ def test_a_call_less_its_put_is_the_stock_less_the_discounted_strike(
     assert call - put == pytest.approx(spot - strike * exp(-0.04 * years), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(spots, st.floats(0.8, 1.25), st.floats(0.05, 2), st.floats(0.1, 1.5), st.booleans())
 def test_a_price_implies_the_volatility_that_made_it(
     spot: float, moneyness: float, years: float, volatility: float, call: bool
@@ -67,6 +69,7 @@ def test_a_price_implies_the_volatility_that_made_it(
     assert again == pytest.approx(price, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(spots, st.floats(0.8, 1.25), times, st.floats(0.1, 1.5), st.booleans())
 def test_greeks_are_the_slopes_of_the_price(
     spot: float, moneyness: float, years: float, volatility: float, call: bool
@@ -81,6 +84,7 @@ def test_greeks_are_the_slopes_of_the_price(
     assert greeks.vega == pytest.approx(more - less, abs=1e-3 * spot)
 
 
+@settings(deadline=None)
 @given(st.floats(20, 40), st.floats(0, 0.5), st.sampled_from([20.0, 27.5, 35.0]), st.sampled_from("CP"))
 def test_an_option_is_quoted_around_its_model_on_its_grid(
     spot: float, move: float, strike: float, right: str

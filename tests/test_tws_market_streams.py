@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import attrs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.exchange.happenings import MarketTick
@@ -208,6 +208,7 @@ prices = st.integers(0, 400).map(lambda cents: cents / 100)
 quotes = st.tuples(prices, st.integers(0, 900), st.integers(1, 40).map(lambda cents: cents / 100))
 
 
+@settings(deadline=None)
 @given(st.lists(quotes, min_size=1, max_size=20), st.integers(1, 12))
 def test_who_follows_every_change_has_the_book_that_the_quote_has(
     moves: list[tuple[float, int, float]], rows: int
