@@ -136,7 +136,8 @@ class PositionBook:
         elif of is None and isinstance(event, FillEvent):
             of = event.ref.trade
         if live is not None and of == live.trade:
-            self._live[symbol] = _credited(live, realized, commission)
+            # What it realized is looked up with the rest, as its owner reckons it.
+            self._live[symbol] = _credited(live, ZERO, commission)
             return
         name = "" if of is None else position_id(symbol, of)
         record, result = self._closed.get(name), self._results.get(name)
@@ -178,6 +179,7 @@ class PositionBook:
             target_price=target,
             reason=reason or (trade.concluded_by if trade.flat_since is not None else ""),
             entered=entered,
+            realized_pnl=state.position.realized_pnl - trade.realized_before,
             filled_at=event.at if held and record.filled_at is None else record.filled_at,
         )
         self._live[symbol] = record if record.price is None else record.at_price(record.price)
@@ -190,6 +192,7 @@ class PositionBook:
             quantity=0,
             reason=event.reason,
             closed_at=event.at,
+            realized_pnl=event.realized_pnl,
             best=record.best if event.best_pnl is None else event.best_pnl,
             worst=record.worst if event.worst_pnl is None else event.worst_pnl,
         )
