@@ -199,9 +199,13 @@ def test_with_arguments_only_pytest_runs_and_its_exit_code_is_ours(machine: Mach
     machine.python("python3")
     done = machine.call("test", "-k", "a name")
     assert machine.calls[2:] == [
-        f"python {machine.repository} 4",
+        f"python {machine.repository} 8",
         "  -m",
         "  pytest",
+        "  -n",
+        "  auto",
+        "  --dist",
+        "  worksteal",
         "  -k",
         "  a name",
     ]

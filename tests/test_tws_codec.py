@@ -130,7 +130,7 @@ def test_the_messages_with_gates_are_read_back_equal(version: int, of: type, dat
         (163, 113, 123, 31, 92, 42),
         (176, 115, 128, 31, 97, 42),
         (178, 114, 127, 32, 96, 42),
-        (200, 119, 150, 33, 99, 44),
+        (200, 119, 148, 33, 99, 44),
     ],
 )
 def test_plain_messages_have_as_many_fields_as_real_ones(

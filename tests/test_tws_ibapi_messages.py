@@ -134,7 +134,8 @@ def test_no_two_attributes_of_an_open_order_change_places() -> None:
     margins = {
         name: number + 0.5
         for number, (name, default) in enumerate(attrs.asdict(m.OrderState()).items())
-        if default is None
+        # The preview outside regular hours came with version 195, far beyond this client.
+        if default is None and name != "suggested_size" and not name.endswith("_outside_rth")
     }
     state = attrs.evolve(
         m.OrderState(status="Submitted", commission_currency="USD", warning_text="w"), **cast("Any", margins)

@@ -83,7 +83,8 @@ def _write_max_float(value: float | None) -> str:
 
 
 def _read_offset(text: str) -> float | None:
-    return math.inf if text in {"Infinity", "inf"} else _read_optional_float(text)
+    # The last is how ib_async 2.1 spells it.
+    return math.inf if text in {"Infinity", "inf", "Infinite"} else _read_optional_float(text)
 
 
 def _write_offset(value: float | None) -> str:
