@@ -29,10 +29,12 @@ except ImportError:
 else:
     CANCEL_WORDS = (OrderCancel(),)
 
+CURRENT = bool(CANCEL_WORDS)
 PATIENCE_S = 10.0
 CLIENT_ID = 7
 SYMBOL = "AAPL"
-BID, ASK, LAST = 1, 2, 4
+BID, ASK, LAST, TIME_AND_SALES = 1, 2, 4, 48
+BID_SIZE, ASK_SIZE, LAST_SIZE = 0, 3, 5
 UNSET = 1e300
 QUOTES_ID, BARS_ID, UNKNOWN_ID = 90, 91, 92
 SILENT = ("logAnswer", "winError")
@@ -84,7 +86,7 @@ class Desk(EWrapper, EClient):  # type: ignore[misc]
             heard = self._news.wait_for(lambda: found() is not None, PATIENCE_S)
             result = found()
         if not heard or result is None:
-            raise TimeoutError(f"no {name} in {[told(*call) for call in self.calls[-12:]]}, faults {faults}")
+            raise TimeoutError(f"no {name} in {self.calls[-12:]}, faults {faults}")
         return result
 
     def all(self, name: str, since: int = 0) -> list[tuple[Any, ...]]:
@@ -95,10 +97,6 @@ class Desk(EWrapper, EClient):  # type: ignore[misc]
 
     def trouble(self, number: int, wanted: int) -> str:
         return str(self.until("error", lambda about, code, _: (about, code) == (number, wanted))[2])
-
-
-def told(name: str, arguments: tuple[Any, ...]) -> str:
-    return f"{name}{arguments}"
 
 
 def plain(value: Any) -> Any:
@@ -152,7 +150,7 @@ def order(action: str, quantity: int, kind: str = "MKT", **fields: object) -> Or
     asked = Order()
     asked.action, asked.orderType = action, kind
     # The newer library counts in decimals, the older one in floats.
-    asked.totalQuantity = Decimal(quantity) if CANCEL_WORDS else quantity
+    asked.totalQuantity = Decimal(quantity) if CURRENT else quantity
     asked.eTradeOnly = asked.firmQuoteOnly = False
     for name, value in fields.items():
         setattr(asked, name, value)
@@ -181,7 +179,7 @@ def filled(desk: Desk, number: int) -> dict[str, Any]:
         "remaining": plain(remaining),
         "average": plain(average),
         "executions": [[e.side, plain(e.shares), plain(e.price)] for e in mine],
-        "commissions": [plain(p.commissionAndFees if CANCEL_WORDS else p.commission) for p in paid],
+        "commissions": [plain(p.commissionAndFees if CURRENT else p.commission) for p in paid],
         "realized": [plain(p.realizedPNL) for p in paid],
         "statuses": ways(desk, number),
     }
@@ -218,7 +216,10 @@ def look(desk: Desk) -> dict[str, Any]:
         kind: plain(desk.until("tickPrice", lambda _, told, *__, kind=kind: told == kind)[2])
         for kind in (BID, ASK, LAST)
     }
-    sizes = [plain(desk.until("tickSize", lambda _, told, __, kind=kind: told == kind)[2]) for kind in (0, 3, 5)]
+    sizes = [
+        plain(desk.until("tickSize", lambda _, told, __, kind=kind: told == kind)[2])
+        for kind in (BID_SIZE, ASK_SIZE, LAST_SIZE)
+    ]
     move(desk, 201.0)
     moved = plain(desk.until("tickPrice", lambda _, kind, price, __: kind == BID and price > 200.5)[2])
     move(desk, 200.0)
@@ -241,6 +242,78 @@ def look(desk: Desk) -> dict[str, Any]:
         "increments": [[plain(i.lowEdge), plain(i.increment)] for i in desk.until("marketRule")[1]],
         "bars": [[plain(b.open), plain(b.high), plain(b.low), plain(b.close), plain(b.volume)] for b in bars],
     }
+
+
+def ask(desk: Desk) -> dict[str, Any]:
+    """What there is to know of a stock, and of the account in parts: what answers each request."""
+    seen: dict[str, Any] = {}
+    desk.reqMatchingSymbols(100, "AAP")
+    seen |= answer(desk, "symbolSamples")
+    desk.reqSecDefOptParams(101, SYMBOL, "", "STK", desk.until("contractDetails")[1].contract.conId)
+    seen |= answer(desk, "securityDefinitionOptionParameter", "securityDefinitionOptionParameterEnd")
+    desk.reqHeadTimeStamp(102, stock(), "TRADES", 1, 1)
+    seen |= answer(desk, "headTimestamp")
+    desk.reqHistogramData(103, stock(), True, "1 day")
+    seen |= answer(desk, "histogramData")
+    for number, what, name in (
+        (104, "TRADES", "historicalTicksLast"),
+        (105, "BID_ASK", "historicalTicksBidAsk"),
+        (106, "MIDPOINT", "historicalTicks"),
+    ):
+        desk.reqHistoricalTicks(number, stock(), "20250123 09:45:00", "", 5, what, 1, False, [])
+        seen |= answer(desk, name)
+    desk.reqPositionsMulti(107, "", "")
+    seen |= answer(desk, "positionMultiEnd")
+    desk.cancelPositionsMulti(107)
+    desk.reqAccountUpdatesMulti(108, "", "", True)
+    seen |= answer(desk, "accountUpdateMulti", "accountUpdateMultiEnd")
+    desk.cancelAccountUpdatesMulti(108)
+    desk.reqFamilyCodes()
+    seen |= answer(desk, "familyCodes")
+    desk.reqMktDepthExchanges()
+    seen |= answer(desk, "mktDepthExchanges")
+    if CURRENT:
+        desk.reqHistoricalData(109, stock(), "", "2 D", "1 day", "SCHEDULE", 1, 1, False, [])
+        seen |= answer(desk, "historicalSchedule")
+        desk.reqUserInfo(110)
+        seen |= answer(desk, "userInfo")
+    return seen
+
+
+def follow(desk: Desk) -> dict[str, Any]:
+    """What goes on until it is cancelled: the first of each."""
+    seen: dict[str, Any] = {}
+    for number, what, name in (
+        (120, "AllLast", "tickByTickAllLast"),
+        (121, "BidAsk", "tickByTickBidAsk"),
+        (122, "MidPoint", "tickByTickMidPoint"),
+    ):
+        desk.reqTickByTickData(number, stock(), what, 0, False)
+        seen |= answer(desk, name)
+        desk.cancelTickByTickData(number)
+    desk.reqMktDepth(123, stock(), 5, False, [])
+    seen |= answer(desk, "updateMktDepth")
+    desk.cancelMktDepth(123, False)
+    desk.reqRealTimeBars(124, stock(), 5, "TRADES", True, [])
+    seen |= answer(desk, "realtimeBar")
+    desk.cancelRealTimeBars(124)
+    desk.reqHistoricalData(125, stock(), "", "600 S", "1 min", "TRADES", 1, 2, True, [])
+    seen |= answer(desk, "historicalDataUpdate")
+    desk.cancelHistoricalData(125)
+    desk.reqMktData(126, stock(), "233", False, False, [])
+    desk.until("tickString", lambda number, kind, _: (number, kind) == (126, TIME_AND_SALES))
+    desk.cancelMktData(126)
+    desk.reqMktData(127, stock(), "", True, False, [])
+    return seen | answer(desk, "tickSnapshotEnd")
+
+
+def answer(desk: Desk, name: str, last: str = "") -> dict[str, Any]:
+    """The first call of a callback: numbers and texts as they are, of a collection its size."""
+    arguments = desk.until(name)
+    if last:
+        desk.until(last)
+    told = [len(each) if isinstance(each, list | set) else each for each in arguments]
+    return {name: plain([each for each in told if isinstance(each, Decimal | float | int | str)])}
 
 
 def trade(desk: Desk) -> dict[str, Any]:
@@ -322,7 +395,7 @@ def change(desk: Desk) -> dict[str, Any]:
             "statuses": ways(desk, 11),
             "initial": plain(float(state.initMarginChange)),
             "maintenance": plain(float(state.maintMarginChange)),
-            "commission": plain(state.commissionAndFees if CANCEL_WORDS else state.commission),
+            "commission": plain(state.commissionAndFees if CURRENT else state.commission),
         },
     }
 
@@ -350,11 +423,12 @@ def reckon(desk: Desk, account: str, con_id: int) -> dict[str, Any]:
     single = desk.until("pnlSingle")
     desk.cancelPnLSingle(23)
     found = [execution for number, _, execution in desk.all("execDetails", since) if number == 20]
+    ended = [(asked, state) for _, asked, state in desk.all("completedOrder")]
     held = desk.all("updatePortfolio", since)[0]
     return {
         "executions": [[e.orderId, e.side, plain(e.shares), plain(e.price)] for e in found],
         "exec_ids": [execution.execId for execution in found],
-        "completed": sorted([o.orderType, s.status, s.completedStatus] for _, o, s in desk.all("completedOrder")),
+        "completed": sorted([asked.orderType, state.status, state.completedStatus] for asked, state in ended),
         "positions": [[a, c.symbol, plain(q), plain(cost)] for a, c, q, cost in desk.all("position", since)],
         "values": {key: value for key, value, *_ in desk.all("updateAccountValue", since)},
         "portfolio": [held[0].symbol, *plain(held[1:7]), held[7]],
@@ -396,6 +470,7 @@ def main(port: int) -> None:
     desk, thread = connect(port)
     try:
         seen: dict[str, Any] = {"greeting": greet(desk), "market": look(desk)}
+        seen |= {"facts": ask(desk), "streams": follow(desk)}
         seen |= {"orders": trade(desk), "links": link(desk), "changes": change(desk)}
         seen["books"] = reckon(desk, seen["greeting"]["accounts"], seen["market"]["con_id"])
         desk.cancelMktData(QUOTES_ID)

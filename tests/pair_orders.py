@@ -34,6 +34,8 @@ from tests.tws_strategies import (
     SINCE,
     echoed,
     only,
+    telling_contract,
+    telling_orders,
     without,
 )
 
@@ -46,6 +48,14 @@ CONDITIONS: Final = (
     m.ExecutionCondition,
     m.VolumeCondition,
     m.PercentChangeCondition,
+)
+ALL_CONDITIONS: Final[tuple[m.OrderCondition, ...]] = (
+    m.PriceCondition(is_more=True, price=1.5, con_id=2, exchange="E", trigger_method=3),
+    m.TimeCondition(is_conjunction_connection=False, is_more=False, time="20250123 10:00:00 US/Eastern"),
+    m.MarginCondition(is_more=True, percent=4.0),
+    m.ExecutionCondition(is_conjunction_connection=False, sec_type="S", exchange="X", symbol="Y"),
+    m.VolumeCondition(is_more=True, volume=5, con_id=6, exchange="V"),
+    m.PercentChangeCondition(is_more=False, change_percent=7.5, con_id=8, exchange="P"),
 )
 MISC_OPTIONS: Final = ("", "a=1;", "a=1;b=2;", "tag=;")
 
@@ -173,6 +183,28 @@ def as_placed(order: m.Order, contract: m.Contract) -> m.Order:
         unsaid |= set(MID_OFFSETS)
     tier = without(order.soft_dollar_tier, ["display_name"])
     return attrs.evolve(without(order, unsaid), soft_dollar_tier=tier)
+
+
+def telling_placements(version: int) -> list[m.PlaceOrder]:
+    """Placements with every block, in which no two attributes of a type are alike: see `telling_orders`."""
+    contract = attrs.evolve(telling_contract(), sec_id_type="ISIN", sec_id="US0", exchange="IBKRATS")
+    full, *others = (
+        attrs.evolve(order, order_misc_options="a=1;b=2;", conditions=ALL_CONDITIONS)
+        for order in telling_orders(version)
+    )
+    kinds: tuple[dict[str, Any], ...] = (
+        {"order_type": "PEG BEST", "compete_against_best_offset": 1.5 if version >= 170 else None},
+        {"order_type": "PEG BEST", "compete_against_best_offset": math.inf if version >= 170 else None},
+        {"order_type": "PEG MID"},
+        {"order_type": "VOL"},
+        {"scale_price_increment": None},
+        {"delta_neutral_order_type": ""},
+        {"hedge_type": ""},
+        {"algo_strategy": ""},
+        {"conditions": ()},
+    )
+    orders = [full, *others, *(consistent(attrs.evolve(full, **kind), version) for kind in kinds)]
+    return [m.PlaceOrder(7, contract, as_placed(order, contract)) for order in orders]
 
 
 def open_order(version: int, dice: Random) -> m.OpenOrder:

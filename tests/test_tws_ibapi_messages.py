@@ -18,8 +18,8 @@ from protocol.tws.codec import encode_server
 from tests.ibapi_words import VERSION, RecordingWrapper, ours, random_messages
 from tests.tws_strategies import (
     NOT_COMPLETED,
-    NOT_ECHOED,
     PLAIN_TEXT,
+    echoed,
     server_messages,
     telling_contract,
     telling_orders,
@@ -141,7 +141,7 @@ def test_no_two_attributes_of_an_open_order_change_places() -> None:
         m.OrderState(status="Submitted", commission_currency="USD", warning_text="w"), **cast("Any", margins)
     )
     for order in telling_orders(VERSION):
-        order = without(order, NOT_ECHOED)
+        order = echoed(order, VERSION)
         ((_, (order_id, contract_heard, order_heard, state_heard)),) = heard(
             m.OpenOrder(7, contract, order, state)
         )

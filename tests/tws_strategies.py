@@ -67,7 +67,8 @@ _ONLY_PLACED = _names(
 )
 NOT_ECHOED = _ONLY_PLACED | _ONLY_COMPLETED
 NOT_COMPLETED = _ONLY_PLACED | _names(
-    "ext_operator manual_order_indicator include_overnight bond_accrued_interest client_id parent_id block_order auction_strategy e_trade_only firm_quote_only nbbo_price_cap"
+    "ext_operator manual_order_indicator include_overnight bond_accrued_interest client_id parent_id"
+    " block_order auction_strategy e_trade_only firm_quote_only nbbo_price_cap"
     " basis_points basis_points_type opt_out_smart_routing what_if delta_neutral_settling_firm"
     " delta_neutral_clearing_account delta_neutral_clearing_intent delta_neutral_open_close"
     " adjusted_order_type trigger_price adjusted_stop_price adjusted_stop_limit_price"
