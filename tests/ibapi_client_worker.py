@@ -146,6 +146,12 @@ def stock(symbol: str = SYMBOL) -> Contract:
     return contract
 
 
+def euro() -> Contract:
+    contract = Contract()
+    contract.symbol, contract.secType, contract.exchange, contract.currency = "EUR", "CASH", "IDEALPRO", "USD"
+    return contract
+
+
 def order(action: str, quantity: int, kind: str = "MKT", **fields: object) -> Order:
     asked = Order()
     asked.action, asked.orderType = action, kind
@@ -256,11 +262,10 @@ def ask(desk: Desk) -> dict[str, Any]:
     desk.reqHistogramData(103, stock(), True, "1 day")
     seen |= answer(desk, "histogramData")
     for number, what, name in (
-        (104, "TRADES", "historicalTicksLast"),
-        (105, "BID_ASK", "historicalTicksBidAsk"),
-        (106, "MIDPOINT", "historicalTicks"),
+        (104, "BID_ASK", "historicalTicksBidAsk"),
+        (105, "MIDPOINT", "historicalTicks"),
     ):
-        desk.reqHistoricalTicks(number, stock(), "20250123 09:45:00", "", 5, what, 1, False, [])
+        desk.reqHistoricalTicks(number, euro(), "20250123 09:45:00", "", 5, what, 1, False, [])
         seen |= answer(desk, name)
     desk.reqPositionsMulti(107, "", "")
     seen |= answer(desk, "positionMultiEnd")

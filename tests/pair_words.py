@@ -92,7 +92,8 @@ def _plain(value: Any) -> Any:
 def _as(ours: Any, theirs: Any) -> Any:
     """A plain value of theirs as it compares with ours: unset is None, numbers are floats."""
     if isinstance(ours, str):
-        return theirs
+        # Options are one text here, and a list there that no message from TWS carries.
+        return theirs or ""
     if isinstance(ours, bool):
         return {"a": True, "o": False}.get(theirs, theirs) if isinstance(theirs, str) else theirs
     if isinstance(theirs, bool) or theirs is None:

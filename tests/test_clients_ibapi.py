@@ -193,8 +193,8 @@ def test_it_is_told_what_there_is_to_know_of_a_stock_and_of_the_account_in_parts
     assert min(expirations, strikes) >= 1
     assert facts["headTimestamp"] == [102, HEAD]
     assert facts["histogramData"][1] >= 1
-    for ticks in ("historicalTicksLast", "historicalTicksBidAsk", "historicalTicks"):
-        assert facts[ticks][1:] == [5, True]
+    for ticks in ("historicalTicksBidAsk", "historicalTicks"):
+        assert facts[ticks][1] >= 5, "the last second is told whole"
     assert facts["accountUpdateMulti"][0] == 108
     assert {"positionMultiEnd", "familyCodes", "mktDepthExchanges"} <= facts.keys()
     if day.library:

@@ -211,7 +211,9 @@ def test_a_refused_entry_is_tried_again_while_its_condition_holds() -> None:
     breakout = rule("bid > 101", Enter(Side.BUY), name="breakout")
     desk = Desk.ready(rules=(breakout,))
     desk.quote(101.2, 103.9)
-    assert desk.state.trade is None, "the spread is too wide"
+    desk.wait(1.0)
+    assert desk.state.trade is None
+    assert len([note for note in notes(desk) if "was refused" in note]) == 1, "said once"
     desk.book = (101.2, 101.22)
     desk.wait(2.0)
     desk.wait(1.0)

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from protocol.chores import Chores
-from protocol.events import BaseEvent, PredictionSignalEvent, RuleFiredEvent, Verdict
+from protocol.events import BaseEvent, NotifyEvent, PredictionSignalEvent, RuleFiredEvent, Verdict
 from protocol.judging import Outcome, say_verdict
 from protocol.rules.acting import act
 from protocol.rules.actions import (
@@ -144,10 +144,23 @@ def _may_fire(chores: Chores, rule: Rule) -> bool:
 def _fire(chores: Chores, rule: Rule, why: str) -> bool:
     """Act. False when nothing of what it wants could be done now, so that it is worth another try."""
     outcomes = act(chores, rule, rule.then, "")
+    refused = [outcome for outcome in outcomes if outcome.verdict is Verdict.REFUSED]
+    if rule.name not in chores.view.rule_tries:
+        # Said once, not with each further try.
+        for outcome in refused:
+            _note_refused(chores, rule, outcome)
     if not any(outcome.verdict is Verdict.ACCEPTED for outcome in outcomes):
-        return not any(outcome.verdict is Verdict.REFUSED for outcome in outcomes)
+        return not refused
     _note_fired(chores, rule, why)
     return True
+
+
+def _note_refused(chores: Chores, rule: Rule, outcome: Outcome) -> None:
+    """For the record: what a rule wanted and did not get."""
+    chores.emit(NotifyEvent(
+        at=chores.at, cause=outcome.code, symbol=chores.plan.symbol, rule=rule.name, urgent=False,
+        text=f"rule '{rule.name}' was refused: {outcome.reason}",
+    ))  # fmt: skip
 
 
 def _note_fired(chores: Chores, rule: Rule, why: str) -> None:
