@@ -1,9 +1,9 @@
-"""A simulated TWS in a thread of its own, on a market that a test directs, for clients with loops of their own."""
+"""A simulated TWS in a thread of its own, for clients that have loops or threads of their own."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -12,6 +12,7 @@ import outcome
 import trio
 
 from actors.simulated_tws import SimulatedTws
+from protocol.exchange.market import Market
 from protocol.exchange.tws_settings import TwsSettings
 from protocol.exchange.venue import Venue
 from protocol.exchange.venue_settings import VenueSettings
@@ -32,18 +33,18 @@ class ServedTws:
 
     port: int
     tws: SimulatedTws
-    market: DirectedMarket
+    market: Market
     token: trio.lowlevel.TrioToken
 
     def ask(self, question: Callable[[Venue], T]) -> T:
         """What the venue, which is the truth, answers: asked in the thread that changes it."""
         return trio.from_thread.run_sync(lambda: question(self.tws.venue), trio_token=self.token)
 
-    def show(self, symbol: str, price: float, *, size: int = DEEP) -> None:
-        """A price, from two seconds of the market later on."""
-        trio.from_thread.run_sync(
-            lambda: self.market.show(Symbol(symbol), price, size=size), trio_token=self.token
-        )
+    def show(self, symbol: Symbol, price: float, *, size: int = DEEP) -> None:
+        """A price, from two seconds of a directed market later on."""
+        market = self.market
+        assert isinstance(market, DirectedMarket)
+        trio.from_thread.run_sync(lambda: market.show(symbol, price, size=size), trio_token=self.token)
 
     def position(self, symbol: str) -> int:
         held = self.ask(lambda venue: venue.positions(ACCOUNT))
@@ -52,20 +53,19 @@ class ServedTws:
 
 @contextmanager
 def serving(
-    prices: Mapping[str, float],
+    market: Market,
     *,
     speed: float,
     venue: VenueSettings | None = None,
     settings: TwsSettings | None = None,
     server_version_max: int = 178,
 ) -> Iterator[ServedTws]:
-    """The simulated TWS at 10:00 of an ordinary day. If it crashes, so does the block, at its end."""
+    """The simulated TWS from the beginning of its market on. If it crashes, so does the block, at its end."""
     served: list[ServedTws] = []
     ends: list[outcome.Maybe[None]] = []
     ready, stop = threading.Event(), trio.Event()
 
     async def serve() -> None:
-        market = DirectedMarket({Symbol(symbol): price for symbol, price in prices.items()})
         tws = SimulatedTws(
             market, venue or VenueSettings(), speed=speed, settings=settings,
             server_version_max=server_version_max,

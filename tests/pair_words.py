@@ -7,6 +7,7 @@ second opinion about them.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ CONDITIONS: Final = (
 )
 
 
+@functools.cache
 def camel(name: str) -> str:
     special = {"rule80a": "rule80A", "realized_pnl": "realizedPNL", "unrealized_pnl": "unrealizedPNL"}
     return special.get(name) or re.sub(r"_(\w)", lambda found: found[1].upper(), name)
@@ -51,7 +53,7 @@ def spoken(value: Any, names: Names) -> Any:
             else spoken(one, names)
             for one in value
         ]
-    return value
+    return {"decimal": str(value)} if isinstance(value, Decimal) else value
 
 
 def differences(ours: Any, theirs: Any, names: Names, at: str = "") -> dict[str, tuple[Any, Any]]:
@@ -95,6 +97,8 @@ def _as(ours: Any, theirs: Any) -> Any:
         # Options are one text here, and a list there that no message from TWS carries.
         return theirs or ""
     if isinstance(ours, bool):
+        if theirs is None:
+            return False
         return {"a": True, "o": False}.get(theirs, theirs) if isinstance(theirs, str) else theirs
     if isinstance(theirs, bool) or theirs is None:
         return theirs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,6 +117,24 @@ def test_an_order_costs_by_share_within_a_minimum_and_one_per_cent(
     quantity: int, value: str, expected: str
 ) -> None:
     assert order_commission(VenueSettings(), quantity, Decimal(value)) == Decimal(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "quantity", "value", "expected"),
+    [
+        ("OPT", 1, "0.50", "1.00"),
+        ("OPT", 10, "5.00", "6.50"),
+        ("FUT", 1, "6000", "0.85"),
+        ("FUT", 4, "24000", "3.40"),
+        ("CASH", 10_000, "11000", "2.00"),
+        ("CASH", 1_000_000, "1100000", "22.00"),
+    ],
+)
+def test_options_and_futures_cost_by_contract_and_currencies_by_value(
+    kind: str, quantity: int, value: str, expected: str
+) -> None:
+    contract = attrs.evolve(SLV, sec_type=kind)
+    assert order_commission(VenueSettings(), quantity, Decimal(value), contract) == Decimal(expected)
 
 
 @given(

@@ -1,21 +1,18 @@
 """The unchanged official Python client, old and current, trades on the simulated TWS through its own threads.
 
 `ibapi_client_worker.py` does the trading, as a program of its own: once with the `ibapi` that is installed,
-and twice with a current one, which has the same name and is therefore installed apart, beside the
-environment's own packages, by the first test that needs it.
+and twice with a current one, which has the same name and is therefore installed apart (`ib10.py`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,18 +21,20 @@ import attrs
 import pytest
 
 from protocol.exchange.calendar import new_york
+from protocol.tws.versions import ADVERTISED, OLDEST
+from protocol.values import Symbol
 from tests.clients import ACCOUNT, serving
-from tests.directed_market import DAY, DEEP
+from tests.directed_market import DAY, DEEP, DirectedMarket
+from tests.ib10 import APART, current_client
+from tests.programs import ROOT, SUPERVISOR, program, report_of, write_market
 
 pytestmark = pytest.mark.slow
+_installing_alone = threading.Lock()
 
 WORKER: Final = Path(__file__).parent / "ibapi_client_worker.py"
-CURRENT: Final = ("nautilus-ibapi==10.46.*", "protobuf")
-"""The current client as it is found on PyPI; it does not say that it needs protobuf."""
-APART: Final = Path(sys.prefix) / "ibapi-10.46"
 LIMIT_LOOP_S: Final = 60.0
 SPEED: Final = 40.0
-SYMBOL: Final = "AAPL"
+SYMBOL: Final = Symbol("AAPL")
 CASH: Final = 1_000_000.0
 
 EXECUTIONS: Final = (
@@ -84,27 +83,10 @@ LEDGER: Final = Ledger()
 MADE: Final = {order_id: LEDGER.take(side, shares, price) for order_id, side, shares, price in EXECUTIONS}
 
 
-@contextmanager
-def installing(folder: Path) -> Iterator[Path]:
-    """A folder that takes its name only when the block has filled it."""
-    made = Path(tempfile.mkdtemp(dir=folder.parent))
-    try:
-        yield made
-        with suppress(OSError):  # another run of the tests was faster
-            made.rename(folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def current_client() -> Path:
-    """The folder of the current client; the test is skipped where it cannot be had."""
-    if not (APART / "ibapi").is_dir():
-        command = (sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-deps", "--target")
-        with installing(APART) as made:
-            done = subprocess.run((*command, str(made), *CURRENT), capture_output=True, text=True)
-            if done.returncode:
-                pytest.skip(f"no current ibapi: {done.stderr.strip().splitlines()[-1]}")
-    return APART
+def library_apart() -> Path:
+    """The folder of the current client, once for all who ask at the same time."""
+    with _installing_alone:
+        return current_client()
 
 
 @attrs.frozen
@@ -120,11 +102,13 @@ class Day:
         return self.seen[part]
 
 
-def spend_day(version_max: int, library: Path | None) -> Day:
+def spend_day(version_max: int) -> Day:
+    library = None if version_max == OLDEST else library_apart()
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if library is not None:
         environment["PYTHONPATH"] = str(library)
-    with serving({SYMBOL: 200.0}, speed=SPEED, server_version_max=version_max) as tws:
+    market = DirectedMarket({SYMBOL: 200.0})
+    with serving(market, speed=SPEED, server_version_max=version_max) as tws:
         worker = subprocess.Popen(
             [sys.executable, str(WORKER), str(tws.port)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
@@ -147,12 +131,20 @@ def spend_day(version_max: int, library: Path | None) -> Day:
         return Day(seen, version_max, str(library or ""), tws.position(SYMBOL))
 
 
-@pytest.fixture(
-    scope="module", params=[(157, False), (178, True), (200, True)], ids=["9.81.1", "10.46", "10.46 at 200"]
-)
-def day(request: pytest.FixtureRequest) -> Day:
-    version, current = request.param
-    return spend_day(version, current_client() if current else None)
+VERSIONS: Final = {"9.81.1": 157, "10.46": 178, "10.46 at 200": 200}
+"""Which library, and the newest protocol version that the server offers it."""
+
+
+@pytest.fixture(scope="module")
+def days() -> Iterator[dict[str, Future[Day]]]:
+    """All of them at once: they mostly wait."""
+    with ThreadPoolExecutor() as pool:
+        yield {name: pool.submit(spend_day, version) for name, version in VERSIONS.items()}
+
+
+@pytest.fixture(params=list(VERSIONS))
+def day(request: pytest.FixtureRequest, days: dict[str, Future[Day]]) -> Day:
+    return days[request.param].result(LIMIT_LOOP_S)
 
 
 def test_it_is_the_library_that_it_should_be_and_it_has_nothing_to_complain_of(day: Day) -> None:
@@ -309,6 +301,30 @@ def test_who_comes_back_finds_its_order_and_the_days_executions(day: Day) -> Non
     assert found["next_id"] == 31
     assert found["exec_ids"] == day["books"]["exec_ids"]
     assert found["cancelled"] == "Order Canceled - reason:"
+
+
+def test_the_supervisor_trades_a_day_with_the_current_client_in_place_of_the_old_one(tmp_path: Path) -> None:
+    path = os.pathsep.join((str(library_apart()), str(ROOT)))
+    asked = (sys.executable, "-c", "from actors.tws_codec import CLIENT_MAX; print(CLIENT_MAX)")
+    offered = subprocess.run(asked, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
+    assert (offered.returncode, offered.stdout) == (0, f"{ADVERTISED}\n")
+
+    signals = ((2, "AAA", "BUY"), (30, "BBB", "SHORT"), (90, "AAA", "SELL"), (120, "CCC", "BUY"))
+    market, report = write_market(tmp_path / "market", signals), tmp_path / "report.json"
+    options = ("--market", market, "--speed", "3000", "--until-end", "--report", report)
+    done = program(SUPERVISOR, *options, PYTHONPATH=path)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = report_of(report)
+    totals, broker = found["totals"], found["broker"]
+    assert found["exit"] == "end of replay"
+    assert totals["signals"]["accepted"] == len(signals)
+    assert (totals["trades"], totals["executions"], totals["restarts"]) == (4, 8, 0)
+    assert broker["positions"] == {"AAA": 0, "BBB": 0, "CCC": 0}
+    assert {key: broker[key] for key in ("executions", "realized_pnl", "commission")} == {
+        key: totals[key] for key in ("executions", "realized_pnl", "commission")
+    }
+    assert found["invariants"]["checked"] > 0
+    assert found["invariants"]["violations"] == []
 
 
 def assert_filled(end: dict[str, Any], order_id: int) -> None:

@@ -35,10 +35,14 @@ SHOWN = {
         "Switched off: 0 events",
     ),
 }  # fmt: skip
+CLIENTS = {"ib_async_client.py": "test_clients_ib_async.py"}
+"""Those that need a TWS, and the module that runs them on a simulated one."""
 
 
-def test_every_runnable_example_is_run_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SHOWN)
+def test_every_runnable_example_is_run_here_or_where_there_is_a_tws() -> None:
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SHOWN) | set(CLIENTS)
+    for name, module in CLIENTS.items():
+        assert name in (Path(__file__).parent / module).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -48,7 +52,7 @@ def test_an_example_runs_and_shows_what_it_says(name: str, capsys: pytest.Captur
     assert [words for words in SHOWN[name] if words not in out] == [], out
 
 
-@pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.parametrize("name", [*SHOWN, *CLIENTS])
 def test_an_example_says_how_it_is_called_and_stays_short(name: str) -> None:
     text = (EXAMPLES / name).read_text(encoding="utf-8")
     assert f".venv/bin/python scripts/examples/{name}" in text

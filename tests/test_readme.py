@@ -212,12 +212,79 @@ def test_every_link_leads_somewhere(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
-def test_every_test_that_vouches_for_the_venue_exists() -> None:
+def vouching_modules() -> dict[str, str]:
+    """What the letters of FIDELITY.md mean: `x` `module.py` says which letter, or which two, mean which."""
     text = FIDELITY.read_text(encoding="utf-8")
-    # `x` `module.py` says which letter, or which two, mean which module.
-    modules = dict(re.findall(r"`(\w\w?)` (?:is |the rule machine in |the rules in )?`(test_\w+\.py)`", text))
-    source = "\n".join((ROOT / "tests" / module).read_text(encoding="utf-8") for module in modules.values())
+    return dict(re.findall(r"`(\w\w?)` (?:is |the rule machine in |the rules in )?`(test_\w+\.py)`", text))
+
+
+def vouching_rows() -> list[tuple[str, str, str]]:
+    """Each row of the tables of FIDELITY.md: the behaviour, its source, its tests."""
+    lines = FIDELITY.read_text(encoding="utf-8").splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert {len(row) for row in rows} == {3}
+    return [(what, source, tests) for what, source, tests in rows if what != "behaviour"]
+
+
+@cache
+def tests_of(module: str) -> tuple[str, ...]:
+    source = (ROOT / "tests" / module).read_text(encoding="utf-8")
+    return tuple(re.findall(r"^(?:async )?def (test_\w+)", source, re.MULTILINE))
+
+
+def test_every_test_that_vouches_for_the_venue_exists() -> None:
+    modules = vouching_modules()
+    known = {test for module in modules.values() for test in tests_of(module)}
     # A name that is cut short stands for any that begins like it.
-    quoted = [(name, "" if more else r"\(") for name, more in re.findall(r"`(test_\w+?)(…?)`", text)]
+    quoted = re.findall(r"`(test_\w+?)(…?)`", FIDELITY.read_text(encoding="utf-8"))
     assert len(quoted) > len(modules) > 0
-    assert [name for name, end in quoted if not re.search(f"def {name}{end}", source)] == []
+    missing = [
+        name
+        for name, more in quoted
+        if not (any(test.startswith(name) for test in known) if more else name in known)
+    ]
+    assert missing == []
+
+
+def named_tests(cell: str, modules: dict[str, str]) -> tuple[int, list[str]]:
+    """How many tests of their modules a cell names, and what in it is no such name: letters, then names."""
+    known: tuple[str, ...] = ()
+    named, wrong = 0, []
+    for word in re.split(r"[,;]? ", cell):
+        quoted = re.fullmatch(r"`(test_\w+)(…?)`", word)
+        if quoted is None:
+            if word in modules:
+                known = tests_of(modules[word])
+            else:
+                wrong.append(word)
+        elif any(test == quoted[1] or (quoted[2] and test.startswith(quoted[1])) for test in known):
+            named += 1
+        else:
+            wrong.append(word)
+    return named, wrong
+
+
+def test_every_row_about_the_venue_names_a_test_of_the_module_that_its_letter_means() -> None:
+    modules, rows = vouching_modules(), vouching_rows()
+    assert len(rows) > 100
+    faults = []
+    for what, source, tests in rows:
+        named, wrong = named_tests(tests, modules)
+        if source == "not imitated" and tests == "–":
+            continue
+        if wrong or not named:
+            faults.append((what, wrong))
+    assert faults == []
+
+
+def test_a_row_that_names_no_test_of_its_module_is_found() -> None:
+    modules = {"c": "test_replay_clock.py", "r": "test_venue_rules.py"}
+    closed = "test_closed_hours…"
+    assert named_tests(f"c `{closed}`; r", modules) == (1, [])
+    assert named_tests("–", modules) == (0, ["–"])
+    assert named_tests("c", modules) == (0, [])
+    assert named_tests(f"r `{closed}`", modules) == (0, [f"`{closed}`"])
+    assert named_tests("c `test_closed_hours`, `…closed…`", modules) == (
+        0,
+        ["`test_closed_hours`", "`…closed…`"],
+    )

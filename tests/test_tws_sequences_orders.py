@@ -307,6 +307,23 @@ def test_sequence_4_10_commissions_follow_when_all_parts_are_told() -> None:
     assert lines(face.pass_time(1)) == [*filled, "commissionReport e2.01 0 opens"]
 
 
+def test_sequence_4_10_executions_at_once_are_told_before_their_commissions_and_the_positions() -> None:
+    face = connected()
+    face.ask(m.ReqPositions())
+    face.place(1, limit_order("BUY", 70, 24.9))
+    face.now += timedelta(seconds=1)
+    face.server.tick(MarketTick(face.now, "SLV", 24.88, 30, 24.9, 30, 24.8, 40))
+    heard = lines(face.heard())
+    assert [line.split()[0] for line in heard] == [
+        *["execDetails", "openOrder", "orderStatus"] * 2,
+        *["commissionReport", "Position"] * 2,
+    ]
+    assert [line for line in heard if line.startswith("orderStatus")] == [
+        "orderStatus 1 Submitted 30+40 avg 24.9 last 24.9 #1",
+        "orderStatus 1 Filled 70+0 avg 24.9 last 24.9 #1",
+    ]
+
+
 def test_sequence_4_10_there_is_no_status_for_a_partial_fill_of_a_resting_order() -> None:
     face = connected()
     face.place(1, limit_order("BUY", 100, 24.9))

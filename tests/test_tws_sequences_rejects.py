@@ -38,6 +38,13 @@ def test_sequence_4_11_103_an_id_is_used_once() -> None:
     assert lines(face.place(5, limit_order("BUY", 1, 24.0))) == ["error 5 103 Duplicate order id"]
 
 
+def test_sequence_4_11_an_order_that_the_venue_refuses_counts_towards_the_next_id() -> None:
+    face = connected()
+    assert lines(face.place(7, limit_order("BUY", 100, 24.001)))[0].startswith("error 7 110 ")
+    assert lines(face.ask(m.ReqIds(1))) == ["nextValidId 8"]
+    assert face.server.venue.largest_order_id(1) == 0
+
+
 def test_sequence_4_11_104_a_filled_order_is_not_modified() -> None:
     face = connected()
     face.place(1, market_order("BUY", 100))

@@ -7,12 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.exchange.contracts import contract_id, symbol_of
 from protocol.exchange.tws_text import NEW_YORK, read_time, write_time
 from protocol.tws import messages as m
+from protocol.tws.codec import decode_server, encode_server
 from tests.tws_faces import NOW, SLV, SLV_ECHO, Face, limit_order, market_order, said
 
 GLD = attrs.evolve(SLV, symbol="GLD")
@@ -121,6 +123,19 @@ def test_a_line_hears_only_what_changed() -> None:
         m.TickSize(5, 0, Decimal(400)),
         m.TickSize(5, 3, Decimal(400)),
     ]
+
+
+@pytest.mark.parametrize("version", [157, 163, 178])
+def test_sizes_are_shares_at_every_version(version: int) -> None:
+    face = connected(version=version)
+    face.quote(25.0, 25.02, size=300)
+    face.trade(25.01, size=50, volume=900)
+    sizes: dict[int, Decimal] = {}
+    for message in face.ask(m.ReqMktData(5, SLV)):
+        told = decode_server(version, encode_server(version, message))
+        if isinstance(told, m.TickSize):
+            sizes[told.tick_type] = told.size
+    assert sizes == {0: 300, 3: 300, 5: 50, 8: 900}
 
 
 def test_every_trade_is_told_with_its_time_even_at_the_same_price() -> None:

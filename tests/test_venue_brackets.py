@@ -70,6 +70,24 @@ def test_a_partly_filled_parent_wakes_full_children_with_their_whole_quantity() 
     assert bench.state(3) == (*LIVE_STOP, 100, 0)
 
 
+def test_a_full_child_can_close_more_than_its_parent_has_filled() -> None:
+    bench = entered(FULL)
+    assert fills(bench.quote(10.90, 10.92)) == [(2, 100, Decimal("10.9"))]
+    assert bench.state(1) == (Status.SUBMITTED, "", 100, 30)
+    assert bench.position == -70
+
+
+def test_a_scaled_exit_that_fills_all_it_holds_leaves_the_rest_of_the_entry_without_exits() -> None:
+    bench = entered(SCALED)
+    assert fills(bench.quote(10.90, 10.92)) == [(2, 30, Decimal("10.9"))]
+    assert bench.state(1) == (Status.SUBMITTED, "", 100, 30)
+    ended = [bench.order(2).status, bench.order(3).status]
+    assert ended == [Status.FILLED, Status.CANCELLED]
+    assert fills(bench.quote(9.89, 9.90, size=30)) == [(1, 30, Decimal("9.9"))]
+    assert [bench.order(2).status, bench.order(3).status] == ended
+    assert bench.position == 30
+
+
 def test_a_child_for_half_of_its_parent_gets_half_of_each_fill_rounded_down() -> None:
     bench = Bench()
     bench.quote(9.99, 10.01)

@@ -244,6 +244,24 @@ def test_the_close_cancels_day_orders_and_leaves_the_others() -> None:
     assert [order.order_id for order in bench.venue.open_orders()] == [2]
 
 
+def test_a_day_order_for_all_hours_ends_with_the_session_too() -> None:
+    bench = Bench()
+    bench.place(1, attrs.evolve(limit("BUY", 10, 9.00), outside_rth=True))
+    bench.venue.set_session(bench.later(), is_open=False)
+    assert bench.venue.take() == ()
+    assert bench.state(1) == (Status.SUBMITTED, "", 10, 0)
+    bench.venue.end_of_session(bench.later())
+    assert [c.order.order_id for c in only(bench.venue.take(), OrderCancelled)] == [1]
+
+
+def test_a_good_till_date_order_whose_time_has_passed_is_taken_and_cancelled() -> None:
+    bench = Bench()
+    bench.quote(9.99, 10.01)
+    order = attrs.evolve(limit("BUY", 10, 10.05), tif="GTD", good_till_date="20250123-14:59:59")
+    assert kinds(bench.place(1, order)) == ["OrderAccepted", "OrderCancelled"]
+    assert bench.position == 0
+
+
 def test_a_good_till_date_order_expires_on_time_and_does_not_trade_after_it() -> None:
     bench = Bench()
     bench.quote(9.99, 10.01)

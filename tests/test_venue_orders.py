@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import attrs
 import pytest
@@ -17,6 +18,7 @@ from protocol.exchange.happenings import (
 )
 from protocol.exchange.venue import AccountSettings, VenueSettings
 from protocol.tws.messages import Contract, Order
+from protocol.tws.order_terms import PriceCondition
 from tests.venues import ACCOUNT, GLD, SLV, Bench, fills, kinds, limit, market, only, stop, stop_limit
 
 
@@ -118,6 +120,35 @@ def test_an_order_without_account_and_time_in_force_is_a_day_order_of_the_first_
     assert (bench.order(1).order.tif, bench.order(1).account) == ("DAY", ACCOUNT)
 
 
+WITHOUT_EFFECT: tuple[dict[str, Any], ...] = (
+    {"hidden": True},
+    {"display_size": 10},
+    {"discretionary_amt": 0.05},
+    {"sweep_to_fill": True},
+    {"conditions": (PriceCondition(is_more=True, price=99.0, con_id=1, exchange="SMART"),)},
+    {"algo_strategy": "Adaptive", "algo_params": (("adaptivePriority", "Patient"),)},
+    {"scale_init_level_size": 10, "scale_price_increment": 0.05},
+    {"hedge_type": "P", "hedge_param": "GLD"},
+)
+
+
+@pytest.mark.parametrize("attributes", WITHOUT_EFFECT, ids=lambda given: next(iter(given)))
+def test_an_attribute_without_effect_is_echoed_and_changes_nothing(attributes: dict[str, Any]) -> None:
+    plain, special = Bench(), Bench()
+    for bench, order in (
+        (plain, limit("BUY", 100, 10.01)),
+        (special, attrs.evolve(limit("BUY", 100, 10.01), **attributes)),
+    ):
+        bench.quote(9.99, 10.03)
+        bench.place(1, order)
+    kept = special.order(1).order
+    assert {name: getattr(kept, name) for name in attributes} == attributes
+    for bid, ask, size in ((9.98, 10.02, 100), (9.99, 10.01, 40), (9.98, 10.00, 60)):
+        assert fills(special.quote(bid, ask, size)) == fills(plain.quote(bid, ask, size))
+        assert special.state(1) == plain.state(1)
+    assert special.state(1) == (Status.FILLED, "", 100, 100)
+
+
 # --- transmit ---------------------------------------------------------------------------------------
 
 
@@ -174,6 +205,15 @@ def test_a_modify_in_place_keeps_the_permanent_id_and_can_make_the_order_trade()
     assert fills(happened) == [(1, 30, Decimal("10.01"))]
 
 
+def test_a_modify_that_does_not_transmit_takes_effect_all_the_same() -> None:
+    bench = Bench()
+    bench.place(1, limit("BUY", 10, 9.00))
+    happened = bench.place(1, attrs.evolve(limit("BUY", 20, 9.10), transmit=False))
+    assert kinds(happened) == ["OrderModified"]
+    assert bench.state(1) == (Status.SUBMITTED, "", 20, 0)
+    assert fills(bench.quote(9.08, 9.10)) == [(1, 20, Decimal("9.1"))]
+
+
 def test_the_total_after_a_modify_includes_what_has_filled() -> None:
     bench = Bench()
     bench.quote(9.99, 10.01, size=40)
@@ -192,6 +232,17 @@ def test_a_modify_to_no_more_than_has_filled_completes_the_order(total: int) -> 
     assert kinds(happened) == ["OrderModified"]
     assert bench.state(1) == (Status.FILLED, "", 40, 40)
     assert bench.venue.open_orders() == ()
+
+
+def test_a_modify_that_completes_an_order_leaves_its_siblings() -> None:
+    bench = Bench()
+    bench.quote(9.99, 10.01, size=40)
+    for order_id, price in ((1, 10.01), (2, 9.00)):
+        bench.place(order_id, attrs.evolve(limit("BUY", 100, price), oca_group="g", oca_type=3))
+    sibling = bench.state(2)
+    bench.place(1, attrs.evolve(limit("BUY", 40, 10.01), oca_group="g", oca_type=3))
+    assert bench.state(1) == (Status.FILLED, "", 40, 40)
+    assert bench.state(2) == sibling == (Status.SUBMITTED, "", 100, 0)
 
 
 @pytest.mark.parametrize(

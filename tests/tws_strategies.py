@@ -215,10 +215,10 @@ def orders(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.Order:
         drawn |= {name: draw(of_type(hints[name], text, whole=False)) for name in sorted(PEG_BENCH)}
     if drawn["order_type"] == "PEG BEST":
         drawn["compete_against_best_offset"] = draw(st.just(float("inf")) | NUMBERS | st.none())
-    return _consistent(m.Order(**drawn), version)
+    return consistent(m.Order(**drawn), version)
 
 
-def _consistent(order: m.Order, version: int) -> m.Order:
+def consistent(order: m.Order, version: int) -> m.Order:
     """`order` without the blocks whose condition does not hold, and without what is newer or gone."""
     unsaid = [name for name, since in SINCE.items() if version < since]
     if version >= 177:
@@ -271,7 +271,7 @@ def telling_orders(version: int) -> list[m.Order]:
         }
     )
     orders = [full, *(attrs.evolve(full, **cast("Any", {flag: not getattr(full, flag)})) for flag in flags)]
-    return [_consistent(order, version) for order in orders]
+    return [consistent(order, version) for order in orders]
 
 
 def telling_contract() -> m.Contract:
@@ -325,19 +325,22 @@ def placements(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.Plac
     if draw(st.booleans()):
         contract = attrs.evolve(contract, exchange="IBKRATS")
     order = without(draw(orders(version, text)), NOT_PLACED)
-    order = attrs.evolve(order, soft_dollar_tier=without(order.soft_dollar_tier, ["display_name"]))
+    return m.PlaceOrder(draw(INTEGERS), *placeable(contract, order))
+
+
+def placeable(contract: m.Contract, order: m.Order) -> tuple[m.Contract, m.Order]:
+    """Both without the blocks that only another kind of contract or order brings along."""
+    unsaid: list[str] = [] if contract.exchange == "IBKRATS" else ["min_trade_qty"]
+    best, up_to_mid = order.order_type == "PEG BEST", order.compete_against_best_offset == float("inf")
+    if not best:
+        unsaid += ["min_compete_size", "compete_against_best_offset"]
+    if order.order_type != "PEG MID" and not (best and up_to_mid):
+        unsaid += MID_OFFSETS
     if contract.sec_type != "BAG":
         contract = without(contract, ["combo_legs"])
-        order = without(order, ["order_combo_legs", "smart_combo_routing_params"])
-    unsaid: list[str] = [] if contract.exchange == "IBKRATS" else ["min_trade_qty"]
-    if order.order_type != "PEG BEST":
-        unsaid += ["min_compete_size", "compete_against_best_offset"]
-    if order.order_type != "PEG MID" and order.compete_against_best_offset != float("inf"):
-        unsaid += MID_OFFSETS
-    order = without(order, unsaid)
-    if order.order_type == "PEG BEST" and order.compete_against_best_offset != float("inf"):
-        order = without(order, MID_OFFSETS)
-    return m.PlaceOrder(draw(INTEGERS), contract, order)
+        unsaid += ["order_combo_legs", "smart_combo_routing_params"]
+    tier = without(order.soft_dollar_tier, ["display_name"])
+    return contract, attrs.evolve(without(order, unsaid), soft_dollar_tier=tier)
 
 
 NOT_IN_A_STATE_ECHO = ("completed_time", "completed_status")
@@ -384,6 +387,12 @@ def contract_data(draw: st.DrawFn, version: int, text: _Texts = ANY_TEXT) -> m.C
     details = attrs.evolve(
         details, contract=contract, last_trade_time=draw(st.sampled_from(["", "16:00:00"]))
     )
+    fund = attrs.evolve(
+        details.fund,
+        distribution_policy_indicator=draw(st.sampled_from(["", "N", "Y"])),
+        asset_type=draw(st.sampled_from(["", "001", "007"])),
+    )
+    details = attrs.evolve(details, fund=fund)
     if not contract.last_trade_date_or_contract_month:
         details = without(details, ["last_trade_time"])
     sizes = ["min_size", "size_increment", "suggested_size_increment"]
@@ -423,7 +432,7 @@ def server_messages(of: type, version: int, text: _Texts = ANY_TEXT) -> st.Searc
     if of is m.ExecDetails:
         late = ["pending_price_revision"] * (version < 178) + ["submitter"] * (version < 198)
         drawn = drawn.map(lambda said: attrs.evolve(said, execution=without(said.execution, late)))
-    if of in {m.ExecDetails, m.Position}:
+    if of in {m.ExecDetails, m.Position, m.PositionMulti}:
         return drawn.map(
             lambda said: attrs.evolve(said, contract=only(said.contract, CONTRACT_OF_AN_EXECUTION))
         )
