@@ -9,7 +9,14 @@ from typing import Final
 
 from protocol.config_reading import FRACTION, POSITIVE, Table, suggest
 from protocol.config_rules_conditions import read_condition
-from protocol.config_rules_entry import SHARE, read_breakeven, read_enter, read_trail, refuse_other_words
+from protocol.config_rules_entry import (
+    SHARE,
+    read_breakeven,
+    read_enter,
+    read_order,
+    read_trail,
+    refuse_other_words,
+)
 from protocol.config_rules_parts import (
     OF_STOP,
     OF_TARGET,
@@ -21,6 +28,7 @@ from protocol.config_rules_parts import (
     parse_expression,
     read_addition,
     read_distance,
+    read_sizing,
 )
 from protocol.rules.actions import (
     Action,
@@ -35,6 +43,7 @@ from protocol.rules.actions import (
     Link,
     Log,
     Notify,
+    PlainOrder,
     Prepare,
     ScaleIn,
     SetValue,
@@ -42,7 +51,7 @@ from protocol.rules.actions import (
 )
 from protocol.rules.expression import ExpressionFault, Kind
 from protocol.rules.expression_names import check_fact
-from protocol.values import CLOSE, DOUBLEDOWN, MAIN, SCALE, STOP, TARGET, Symbol
+from protocol.values import CLOSE, DOUBLEDOWN, MAIN, SCALE, STOP, TARGET, Side, Symbol
 
 _PROTECTS: Final = (STOP, CLOSE)
 _LINK_NAME = re.compile(r"[a-z][a-z0-9_]{0,19}")
@@ -87,6 +96,7 @@ def _read_action(read: RulesRead, table: Table) -> Action | None:
 _OF_TEXT: Final = ("submit", "notify", "log", "enable", "disable")
 _OF_TABLE: Final = (
     "enter",
+    "order",
     "scale_in",
     "double_down",
     "adjust",
@@ -127,6 +137,15 @@ def _read_table_action(read: RulesRead, inner: Table, kind: str) -> Action | Non
 
 
 # --- entries ------------------------------------------------------------------------------------------
+
+
+def _plain_order(read: RulesRead, inner: Table) -> Action:
+    if not inner.has("side"):
+        inner.fault("side", 'is missing: expected "BUY" or "SELL"')
+    side = inner.choice("side", Side.BUY, Side)
+    plain = PlainOrder(side, read_sizing(read, inner), read_order(read, inner))
+    inner.close()
+    return plain
 
 
 def _prepare(read: RulesRead, inner: Table) -> Action | None:
@@ -276,6 +295,7 @@ def _choose(read: RulesRead, inner: Table) -> Action | None:
 
 _READERS: Final[Mapping[str, Callable[[RulesRead, Table], Action | None]]] = MappingProxyType(
     {
+        "order": _plain_order,
         "scale_in": _scale_in,
         "double_down": _double_down,
         "adjust": _adjust,

@@ -82,7 +82,7 @@ def read_enter(read: RulesRead, table: Table) -> Enter:
         on_opposite=table.choice("on_opposite", OnOpposite.REVERSE, OnOpposite),
         on_close_stop=table.choice("on_close_stop", OnCloseStop.REFUSE, OnCloseStop),
         sizing=read_sizing(read, table),
-        order=_read_order(read, table),
+        order=read_order(read, table),
         targets=targets,
         trail=read_trail(read, table),
         breakeven=read_breakeven(read, table),
@@ -121,7 +121,7 @@ def _read_stop(read: RulesRead, table: Table) -> Distance | None:
     return stop
 
 
-def _read_order(read: RulesRead, table: Table) -> EntryOrder:
+def read_order(read: RulesRead, table: Table) -> EntryOrder:
     """`order = "limit"` and how far from the quote; a market order needs nothing."""
     faults = table.fault_count
     word = table.text("order", "market")

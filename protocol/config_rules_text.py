@@ -21,6 +21,7 @@ from protocol.rules.actions import (
     Log,
     Notify,
     OnCloseStop,
+    PlainOrder,
     Prepare,
     ScaleIn,
     SetValue,
@@ -74,6 +75,9 @@ def describe_action(action: Action, whom: str = "") -> str:
             return _enter(action, whom)
         case Prepare(name, entry):
             return f"makes ready as '{name}': {_enter(entry, '')}"
+        case PlainOrder(side, sizing, order):
+            size = "" if sizing is None else f" {describe_sizing(sizing)}"
+            return f"places {side.value}{size}{_order(order) or ' at the market'}"
         case Submit(name):
             return f"sends '{name}'"
         case ScaleIn() | DoubleDown() | Adjust() | Link() | Close() | Cancel() | Hedge():

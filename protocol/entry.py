@@ -15,11 +15,11 @@ from protocol.planning import Refusal, plan_additions, plan_double_downs, plan_t
 from protocol.protection import stop_spec, target_spec
 from protocol.reports import LinkState
 from protocol.rules.actions import Enter, OnCloseStop
-from protocol.rules.amounts import AtrMultiple, Distance, RiskFraction, SharesBy
+from protocol.rules.amounts import AtrMultiple, Distance, RiskFraction, SharesBy, Sizing
 from protocol.schedule import DayPhase, phase
 from protocol.settings import RiskLimits
 from protocol.sizing import size
-from protocol.trade_plan import TradePlan, split, stop_role, target_role
+from protocol.trade_plan import ONE, TradePlan, split, stop_role, target_role
 from protocol.values import MAIN, OrderSpec, OrderType, PriceGrid, Side, TimeInForce
 
 PENDING_ENTRY_S = 30.0
@@ -63,7 +63,7 @@ def plan_bracket(chores: Chores, entry: Enter) -> Bracket | Refusal:
     assert grid is not None
     far_side = Decimal(repr(price))
     facts = chores.facts()
-    order = _entry_prices(entry, Ruler(far_side, view.atr, facts), grid)
+    order = entry_prices(entry, Ruler(far_side, view.atr, facts), grid)
     if isinstance(order, Refusal):
         return order
     # A limit or stop entry is planned from where it would trade, not from where the market is now.
@@ -88,7 +88,7 @@ def plan_bracket(chores: Chores, entry: Enter) -> Bracket | Refusal:
     refusal = _target_refusal(side, ruler.price, target, plan)
     if refusal is not None:
         return refusal
-    quantity = _quantity(chores, entry, ruler.price, stop, shrink)
+    quantity = entry_quantity(chores, entry.sizing, ruler.price, stop, shrink)
     if isinstance(quantity, Refusal):
         return quantity
     plan = attrs.evolve(
@@ -99,7 +99,7 @@ def plan_bracket(chores: Chores, entry: Enter) -> Bracket | Refusal:
     return Bracket(side, quantity, ruler.price, stop, target, grid, order, plan)
 
 
-def _entry_prices(entry: Enter, ruler: Ruler, grid: PriceGrid) -> EntryPrices | Refusal:
+def entry_prices(entry: Enter, ruler: Ruler, grid: PriceGrid) -> EntryPrices | Refusal:
     """Type and prices of the entry: a limit lies on the near side of the market, a stop on the far side."""
     order, sign = entry.order, entry.side.sign
     rounded = grid.floor if entry.side is Side.BUY else grid.ceil
@@ -162,11 +162,12 @@ def _target_refusal(
     return None
 
 
-def _quantity(
-    chores: Chores, entry: Enter, reference: Decimal, stop: Decimal, shrink: Decimal
+def entry_quantity(
+    chores: Chores, wanted: Sizing | None, reference: Decimal, stop: Decimal, shrink: Decimal = ONE
 ) -> int | Refusal:
+    """Whole shares at `reference` dollars, `shrink` times as many; `wanted` None: the symbol's own size."""
     plan, limits = chores.plan, chores.plan.limits
-    sizing = entry.sizing or plan.sizing
+    sizing = wanted or plan.sizing
     if isinstance(sizing, SharesBy):
         value = number(sizing.expression, chores.facts())
         if value is None:

@@ -14,7 +14,7 @@ import attrs
 
 from protocol.order import Order
 from protocol.trade_plan import TradePlan, Tranche, split
-from protocol.values import MAIN, SCALE, OrderRef, Purpose, Side
+from protocol.values import MAIN, OrderRef, OrderType, Purpose, Side
 
 
 @attrs.frozen
@@ -96,9 +96,14 @@ class LinkedOrders:
     def entering(self) -> bool:
         """Whether an order that is about to enlarge the position lives: the entry, or a market addition.
 
-        A double-down that rests at its limit is none: it may never fill, and exits cover what there is.
+        An addition that rests at its limit is none: it may never fill, and exits cover what there is.
         """
-        return any(order.live and order.role in (MAIN, SCALE) for order in self.orders)
+        return any(
+            order.live
+            and order.purpose is Purpose.ENTRY
+            and (order.role == MAIN or order.spec.type is OrderType.MARKET)
+            for order in self.orders
+        )
 
     # --- exits ------------------------------------------------------------------------------------
 

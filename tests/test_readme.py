@@ -227,14 +227,14 @@ def vouching_rows() -> list[tuple[str, str, str]]:
 
 
 @cache
-def tests_of(module: str) -> tuple[str, ...]:
+def names_in(module: str) -> tuple[str, ...]:
     source = (ROOT / "tests" / module).read_text(encoding="utf-8")
     return tuple(re.findall(r"^(?:async )?def (test_\w+)", source, re.MULTILINE))
 
 
 def test_every_test_that_vouches_for_the_venue_exists() -> None:
     modules = vouching_modules()
-    known = {test for module in modules.values() for test in tests_of(module)}
+    known = {test for module in modules.values() for test in names_in(module)}
     # A name that is cut short stands for any that begins like it.
     quoted = re.findall(r"`(test_\w+?)(…?)`", FIDELITY.read_text(encoding="utf-8"))
     assert len(quoted) > len(modules) > 0
@@ -254,7 +254,7 @@ def named_tests(cell: str, modules: dict[str, str]) -> tuple[int, list[str]]:
         quoted = re.fullmatch(r"`(test_\w+)(…?)`", word)
         if quoted is None:
             if word in modules:
-                known = tests_of(modules[word])
+                known = names_in(modules[word])
             else:
                 wrong.append(word)
         elif any(test == quoted[1] or (quoted[2] and test.startswith(quoted[1])) for test in known):

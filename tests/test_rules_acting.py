@@ -25,11 +25,13 @@ from protocol.rules.actions import (
     DoubleDown,
     EnableRule,
     Enter,
+    EntryOrder,
     FlattenAll,
     Hedge,
     Link,
     Log,
     Notify,
+    PlainOrder,
     Prepare,
     ScaleIn,
     SetValue,
@@ -358,6 +360,41 @@ def test_a_value_is_kept_and_read() -> None:
     desk.quote(101.6, 101.62)
     assert desk.state.values == {"seen": 150.0}
     assert notes(desk) == ["seen 150"]
+
+
+def test_a_plain_order_without_a_trade_opens_one_with_the_usual_exits() -> None:
+    desk = Desk.ready(rules=(rule("bid > 101", PlainOrder(Side.SELL, Shares(30)), name="plain"),))
+    desk.quote(101.2, 101.22)
+    desk.wait(0.5)
+    assert (desk.trade.side, desk.trade.quantity, desk.trade.rule) == (Side.SELL, 30, "plain")
+    assert (desk.quantity(STOP), desk.quantity(TARGET)) == (30, 30)
+
+
+def test_a_plain_order_on_the_side_of_the_trade_adds_and_the_exits_follow() -> None:
+    order = EntryOrder(OrderType.LIMIT, Percent(0.01))
+    desk = desk_with(rule("pnl_pct >= 0.01", PlainOrder(Side.BUY, Shares(20), order)))
+    desk.quote(102.0, 102.02)
+    desk.wait(0.5)
+    added = desk.trade.latest("order")
+    assert added is not None
+    assert (added.spec.quantity, added.spec.limit_price) == (20, D("100.99"))
+    desk.told(added.ref)
+    desk.fills(added.ref, 20, "100.99")
+    assert (desk.quantity(STOP), desk.quantity(TARGET)) == (120, 120)
+
+
+def test_a_plain_order_against_the_trade_takes_that_much_off_and_never_turns_it() -> None:
+    desk = desk_with(
+        rule("pnl_pct >= 0.01", PlainOrder(Side.SELL, Shares(40)), name="less"),
+        rule("pnl_pct >= 0.02", PlainOrder(Side.SELL, Shares(300)), name="turn"),
+    )
+    desk.quote(101.2, 101.22)
+    apart = desk.trade.latest("part0")
+    assert apart is not None
+    assert apart.spec.quantity == 40
+    desk.quote(102.2, 102.22)
+    assert any("sides are not mixed" in note for note in notes(desk))
+    assert desk.trade.closing is None
 
 
 def test_an_entry_is_prepared_first_and_submitted_later() -> None:

@@ -21,7 +21,7 @@ from protocol.tws.codec import decode_client, encode_server
 from protocol.tws.kinds import UNSET_DOUBLE
 from protocol.tws.versions import ADVERTISED, OLDEST
 from protocol.tws.versions import spoken as spoken_versions
-from tests.ib_async_words import NAMES, check, decoded, heard, made, order_of, speaker
+from tests.ib_async_wire import NAMES, check, decoded, heard, made, order_of, speaker
 from tests.ibapi_words import random_messages
 from tests.pair_orders import (
     ALL_CONDITIONS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import assert_never
+from typing import Final, assert_never
 
 import attrs
 
@@ -12,9 +12,11 @@ from protocol.additions import add_at_market, double_down, may_add
 from protocol.chores import Chores
 from protocol.closing import start_closing
 from protocol.distances import Ruler, addition
+from protocol.entry import entry_prices, entry_quantity, market_refusal
 from protocol.events import (
     CancelEvent,
     EntryPreparedEvent,
+    NewOrderEvent,
     NotifyEvent,
     PeerAskedEvent,
     PositionAdjustEvent,
@@ -41,6 +43,7 @@ from protocol.rules.actions import (
     Link,
     Log,
     Notify,
+    PlainOrder,
     Prepare,
     ScaleIn,
     SetValue,
@@ -49,9 +52,11 @@ from protocol.rules.actions import (
 from protocol.rules.conditions import holds
 from protocol.rules.rule import Rule
 from protocol.trade_plan import TradePlan, Tranche
-from protocol.values import DOUBLEDOWN, MAIN, SCALE, Purpose
+from protocol.values import DOUBLEDOWN, MAIN, SCALE, OrderSpec, OrderType, Purpose, TimeInForce
 
-BY_RULE: int = 100
+PLAIN: Final = "order"
+"""The role of an order that was placed without a plan."""
+BY_RULE: Final = 100
 """Additions that a rule asks for count their levels from here, apart from those of the trade's own plan."""
 
 NO_TRADE = Outcome(Verdict.IGNORED, "no_trade", "there is no trade to act on")
@@ -71,6 +76,8 @@ def _act(chores: Chores, rule: Rule, action: Action, signal_id: str) -> tuple[Ou
             return (_prepare(chores, rule, name),)
         case Submit(name=name):
             return (_submit(chores, rule, name, signal_id),)
+        case PlainOrder():
+            return (place_plainly(chores, rule, action, signal_id),)
         case Choose(condition=condition, then=then, otherwise=otherwise):
             met = holds(condition, chores.facts())
             return act(chores, rule, then if met else otherwise, signal_id)
@@ -276,8 +283,13 @@ def _join(chores: Chores, trade: LinkedOrders, action: Link) -> Outcome:
 
 def _close(chores: Chores, trade: LinkedOrders, part: float, reason: str) -> Outcome:
     position = abs(chores.state.position.quantity)
-    quantity = int(position * Decimal(repr(part)))
-    if part >= 1 or quantity >= position:
+    return close_shares(chores, trade, position if part >= 1 else int(position * Decimal(repr(part))), reason)
+
+
+def close_shares(chores: Chores, trade: LinkedOrders, quantity: int, reason: str) -> Outcome:
+    """Take `quantity` shares off the trade; all of them end it."""
+    position = abs(chores.state.position.quantity)
+    if quantity >= position:
         start_closing(chores, reason)
         return Outcome(Verdict.ACCEPTED, "close", reason)
     if not quantity:
@@ -315,6 +327,55 @@ def _cancel(chores: Chores, trade: LinkedOrders, links: tuple[str, ...], rule: R
         chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
         count += 1
     return Outcome(Verdict.ACCEPTED, "cancel", f"cancels {count} orders")
+
+
+# --- plain orders -----------------------------------------------------------------------------------
+
+
+def place_plainly(chores: Chores, rule: Rule, action: PlainOrder, signal_id: str) -> Outcome:
+    """An order without a plan goes the way of all others: it opens a trade, adds to it, or takes off."""
+    trade = chores.state.trade
+    if trade is None:
+        entry = Enter(action.side, sizing=action.sizing, order=action.order)
+        return judge_entry(chores, rule, entry, signal_id)
+    if trade.closing is not None:
+        return Outcome(Verdict.IGNORED, "closing", "the trade is being closed")
+    price = chores.view.far_side(action.side)
+    if price is None or chores.view.grid is None:
+        return Outcome(Verdict.REFUSED, "no_quote", "there is no quote with two sides")
+    ruler = _ruler(chores, trade)
+    quantity = entry_quantity(chores, action.sizing, Decimal(repr(price)), trade.stop_distance)
+    if isinstance(quantity, Refusal):
+        return Outcome.refused(quantity)
+    if trade.side is not action.side:
+        held = abs(chores.state.position.quantity)
+        if quantity > held:
+            text = f"{quantity} shares against a trade of {held}: sides are not mixed, close it first"
+            return Outcome(Verdict.REFUSED, "mixed_sides", text)
+        return close_shares(chores, trade, quantity, f"rule '{rule.name}'")
+    refused = _addition_refusal(chores, trade)
+    if refused is not None:
+        return refused
+    unsound = market_refusal(chores)
+    if unsound is not None:
+        return Outcome.refused(unsound)
+    level = BY_RULE + trade.next_revision(PLAIN)
+    if action.order.type is OrderType.MARKET:
+        refusal = add_at_market(chores, trade, PLAIN, level, quantity)
+    else:
+        entry = Enter(action.side, order=action.order)
+        prices = entry_prices(entry, attrs.evolve(ruler, price=Decimal(repr(price))), chores.view.grid)
+        refusal = prices if isinstance(prices, Refusal) else None
+        if not isinstance(prices, Refusal):
+            ref = chores.plan.ref(trade.trade, PLAIN, trade.next_revision(PLAIN))
+            spec = OrderSpec(
+                ref, action.side, quantity, prices.type, TimeInForce.DAY, limit_price=prices.limit,
+                stop_price=prices.stop, index=level,
+            )  # fmt: skip
+            chores.emit(NewOrderEvent(at=chores.at, cause=f"rule {rule.name}", ref=ref, order=spec))
+    if refusal is not None:
+        return Outcome.refused(refusal)
+    return Outcome(Verdict.ACCEPTED, "order", f"{action.side.value} {quantity}")
 
 
 # --- entries that wait, and other symbols ---------------------------------------------------------------

@@ -238,6 +238,19 @@ class Submit(_Step):
 
 
 @attrs.frozen
+class PlainOrder(_Step):
+    """Buy or sell, without a plan for a trade.
+
+    Without a trade it opens one, with the usual stop and target, since no position is without a stop. On the
+    side of a live trade it adds to it; against it, it takes that much off, and never turns it around.
+    """
+
+    side: Side
+    sizing: Sizing | None = None
+    order: EntryOrder = EntryOrder()
+
+
+@attrs.frozen
 class Notify(_Step):
     """Tell a person. `{price}` and other facts in the text are filled in."""
 
@@ -286,6 +299,7 @@ Action: TypeAlias = (
     | Hedge
     | Prepare
     | Submit
+    | PlainOrder
     | Notify
     | Log
     | SetValue

@@ -23,6 +23,7 @@ from protocol.rules.actions import (
     Enter,
     FlattenAll,
     Hedge,
+    PlainOrder,
     ScaleIn,
     Submit,
 )
@@ -35,8 +36,8 @@ EVALUATE_EVERY: Final = timedelta(seconds=5.0)
 TRY_AGAIN: Final = timedelta(seconds=0.25)
 """A refused wish of a rule whose condition still holds is tried again after this long."""
 
-_TRADES = (Enter, Submit, ScaleIn, DoubleDown, Close, FlattenAll)
-_ENLARGES = (Enter, Submit, ScaleIn, DoubleDown, Hedge)
+_TRADES = (Enter, Submit, PlainOrder, ScaleIn, DoubleDown, Close, FlattenAll)
+_ENLARGES = (Enter, Submit, PlainOrder, ScaleIn, DoubleDown, Hedge)
 
 
 def is_on(state: SymbolState, rule: Rule) -> bool:
