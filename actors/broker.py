@@ -125,9 +125,7 @@ class Broker:
 
     def _begin(self) -> None:
         """Everything that dies with an incarnation of the actor."""
-        self.session = Session(
-            self.settings, self.symbols, self.instance, wants_equity=self._wants_equity
-        )
+        self.session = Session(self.settings, self.symbols, self.instance, wants_equity=self._wants_equity)
         for symbol, epoch in self._epochs.items():
             self.session.set_epoch(symbol, epoch)
         self._link: Link | None = None
