@@ -151,7 +151,8 @@ def test_an_entry_that_fills_not_at_all_leaves_nothing_behind() -> None:
 # --- the next signal ------------------------------------------------------------------------------
 
 
-def test_a_signal_for_the_same_side_is_ignored() -> None:
+@under_both
+def test_a_signal_for_the_same_side_is_ignored(activation: ChildActivation) -> None:
     async def story(world: World) -> None:
         await world.enter()
         await trio.sleep(200)
@@ -161,7 +162,7 @@ def test_a_signal_for_the_same_side_is_ignored() -> None:
         assert world.position() == 100
         await world.check()
 
-    play(story)
+    play(story, activation=activation)
 
 
 def test_an_opposite_signal_in_the_cooldown_is_refused() -> None:

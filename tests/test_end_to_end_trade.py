@@ -118,7 +118,8 @@ def test_a_short_doubles_down_above_its_entry(activation: ChildActivation) -> No
     play(story, settings=entering(entry), activation=activation)
 
 
-def test_the_stop_takes_a_resting_double_down_with_it() -> None:
+@under_both
+def test_the_stop_takes_a_resting_double_down_with_it(activation: ChildActivation) -> None:
     entry = Enter(Side.BUY, stop=Percent(0.03), target=Percent(0.04), double_down=(DoubleDownLevel(0.5),))
 
     async def story(world: World) -> None:
@@ -130,10 +131,11 @@ def test_the_stop_takes_a_resting_double_down_with_it() -> None:
         assert world.position() == 0
         await world.check()
 
-    play(story, settings=entering(entry))
+    play(story, settings=entering(entry), activation=activation)
 
 
-def test_a_gap_through_double_down_and_stop_ends_flat() -> None:
+@under_both
+def test_a_gap_through_double_down_and_stop_ends_flat(activation: ChildActivation) -> None:
     entry = Enter(Side.BUY, stop=Percent(0.03), target=Percent(0.1), double_down=(DoubleDownLevel(0.5),))
 
     async def story(world: World) -> None:
@@ -144,7 +146,7 @@ def test_a_gap_through_double_down_and_stop_ends_flat() -> None:
         assert world.exits() == {}
         await world.check(alarms=None)
 
-    play(story, settings=entering(entry))
+    play(story, settings=entering(entry), activation=activation)
 
 
 # --- exits ----------------------------------------------------------------------------------------
@@ -201,7 +203,8 @@ def test_targets_in_parts_grow_with_a_scale_in(activation: ChildActivation) -> N
     play(story, market, settings=entering(entry), activation=activation)
 
 
-def test_a_trailing_stop_ratchets_up_and_never_loosens() -> None:
+@under_both
+def test_a_trailing_stop_ratchets_up_and_never_loosens(activation: ChildActivation) -> None:
     entry = Enter(Side.BUY, stop=Percent(0.03), target=None, trail=Trailing(Percent(0.02)))
 
     async def story(world: World) -> None:
@@ -224,10 +227,11 @@ def test_a_trailing_stop_ratchets_up_and_never_loosens() -> None:
         assert prices == sorted(prices, key=lambda price: price or 0)
         await world.check()
 
-    play(story, settings=entering(entry))
+    play(story, settings=entering(entry), activation=activation)
 
 
-def test_a_trail_that_begins_in_profit_leaves_the_stop_alone_until_then() -> None:
+@under_both
+def test_a_trail_that_begins_in_profit_leaves_the_stop_alone_until_then(activation: ChildActivation) -> None:
     trail = Trailing(Amount(Decimal("1.50")), after=Percent(0.02))
     entry = Enter(Side.SELL, stop=Percent(0.03), target=None, trail=trail)
 
@@ -241,10 +245,11 @@ def test_a_trail_that_begins_in_profit_leaves_the_stop_alone_until_then() -> Non
         assert world.exits()["stop"][2] == 98.51
         await world.check()
 
-    play(story, settings=entering(entry))
+    play(story, settings=entering(entry), activation=activation)
 
 
-def test_a_stop_goes_to_breakeven_once() -> None:
+@under_both
+def test_a_stop_goes_to_breakeven_once(activation: ChildActivation) -> None:
     entry = Enter(Side.BUY, target=None, breakeven=Breakeven(Percent(0.02), Decimal("0.05")))
 
     async def story(world: World) -> None:
@@ -259,7 +264,7 @@ def test_a_stop_goes_to_breakeven_once() -> None:
         assert reasons(world) == ["stop"]
         await world.check()
 
-    play(story, settings=entering(entry))
+    play(story, settings=entering(entry), activation=activation)
 
 
 def test_a_ratcheted_stop_survives_the_death_of_its_actor() -> None:

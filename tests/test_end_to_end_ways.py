@@ -172,7 +172,8 @@ def test_half_of_a_position_is_closed_and_the_other_half_stays_protected(activat
     play(story, settings=settings_for(SLV, rules=rules), activation=activation)
 
 
-def test_a_reversal_takes_a_resting_double_down_back_first() -> None:
+@under_both
+def test_a_reversal_takes_a_resting_double_down_back_first(activation: ChildActivation) -> None:
     rules = (
         Rule(
             "long", WhenSignal(("BUY",)), Enter(Side.BUY, double_down=(DoubleDownLevel(0.5),)), cooldown_s=5.0
@@ -190,7 +191,7 @@ def test_a_reversal_takes_a_resting_double_down_back_first() -> None:
         assert set(world.exits()) == {"stop", "target"}
         await world.check()
 
-    play(story, settings=settings_for(SLV, rules=rules))
+    play(story, settings=settings_for(SLV, rules=rules), activation=activation)
 
 
 def test_a_cooldown_is_reset_by_a_stop_out_where_the_rule_says_so() -> None:
