@@ -229,6 +229,19 @@ async def test_a_slow_reader_holds_the_market_but_not_for_ever(autojump_clock: M
         assert tws.market_now() - held_at > timedelta(seconds=200)
 
 
+async def test_at_the_markets_own_pace_a_slow_reader_holds_nobody_up(autojump_clock: MockClock) -> None:
+    async with simulated(SyntheticMarket(1)) as tws:
+        near, far = trio.testing.lockstep_stream_pair()
+        tws._running().start_soon(tws._serve, near)
+        slow = MemoryClient(far)
+        await slow.connect(2)
+        (connection,) = tws._connections.values()
+        connection.queue_bytes(bytes(300 * 1024))
+        held_at = tws.market_now()
+        await trio.sleep(5.0)
+        assert tws.market_now() - held_at >= timedelta(seconds=4.5)
+
+
 async def test_a_client_that_talks_too_fast_is_told_100_and_dropped(autojump_clock: MockClock) -> None:
     async with simulated(StillMarket(), settings=TwsSettings(max_messages_per_s=50)) as tws:
         client = await client_of(tws)
