@@ -24,7 +24,8 @@ from protocol.flow_service import FlowLimits, FlowService
 from protocol.kills import KillOrder, read_kill
 from protocol.prediction_shelf import StoredPrediction
 from protocol.rules.rule import Rule
-from protocol.settings import HttpSource, Settings
+from protocol.settings import Settings
+from protocol.source_settings import HttpSource
 from protocol.values import Symbol
 
 DEMO_SYMBOLS = tuple(map(Symbol, ("SPY", "QQQ", "AAPL", "TSLA", "NVDA")))
@@ -147,7 +148,9 @@ def resolve(options: RunOptions) -> Plan:
     tickers = (*names, *signal_tickers)
     service = None
     if stored is not None:
-        fastest = min((source.poll_s for source in settings.sources), default=60.0)
+        fastest = min(
+            (source.poll_s for source in settings.sources if isinstance(source, HttpSource)), default=60.0
+        )
         limits = FlowLimits.for_polling(len(set(tickers)), fastest)
         service = FlowService(stored, tickers=tickers, limits=limits)
     key = secrets.token_urlsafe(16)
@@ -301,7 +304,11 @@ def _with_demo_poll(settings: Settings, *, demo: bool, configured: bool) -> Sett
     if not demo or configured:
         return settings
     return attrs.evolve(
-        settings, sources=tuple(attrs.evolve(source, poll_s=DEMO_POLL_S) for source in settings.sources)
+        settings,
+        sources=tuple(
+            attrs.evolve(source, poll_s=DEMO_POLL_S) if isinstance(source, HttpSource) else source
+            for source in settings.sources
+        ),
     )
 
 
@@ -309,6 +316,8 @@ def _sources(settings: Settings, service: FlowService | None, key: str) -> tuple
     found: list[tuple[HttpSource, str]] = []
     wrong: list[str] = []
     for source in settings.sources:
+        if not isinstance(source, HttpSource):
+            continue
         if not source.url:
             if service is not None:
                 found.append((source, key))

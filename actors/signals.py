@@ -31,9 +31,9 @@ from actors.market_clock import MarketClock
 from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent
 from protocol.predictions import ticker_of, timestamp_of
 from protocol.rate_window import RateWindow
-from protocol.settings import HttpSource
 from protocol.signal_gate import GateLimits, Judgement, SeenSignals, judge, judge_again, unjudged
 from protocol.source_health import SourceHealth
+from protocol.source_settings import HttpSource
 
 STREAM = "signals"
 REQUESTS_PER_MIN = 30

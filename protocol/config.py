@@ -22,8 +22,10 @@ from protocol.config_reading import EnvironmentText, Table, as_table, is_table, 
 from protocol.config_rules import DEFAULT_RULES, hedges_of, read_rules, read_symbols
 from protocol.config_rules_parts import DEFAULT_SIZING
 from protocol.config_sections import read_broker, read_indicators, read_risk, read_schedule, read_sources
+from protocol.risk.settings import RiskLimits
 from protocol.rules.rule import Rule
-from protocol.settings import BrokerSettings, HttpSource, RiskLimits, Schedule, Settings, SymbolSettings
+from protocol.settings import BrokerSettings, Schedule, Settings, SymbolSettings
+from protocol.source_settings import HttpSource
 from protocol.values import Symbol
 
 ENVIRONMENT_PREFIX = "RINGFENCE__"

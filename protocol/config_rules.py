@@ -15,6 +15,7 @@ from protocol.config_rules_conditions import check_event_fields, read_condition
 from protocol.config_rules_entry import MAX_WORKING_ORDERS, exit_groups
 from protocol.config_rules_parts import DEFAULT_SIZING, Mention, RulesRead, read_sizing
 from protocol.portfolio import is_portfolio_rule, portfolio_faults
+from protocol.risk.settings import RiskLimits
 from protocol.rules.actions import (
     DEFAULT_STOP,
     DEFAULT_TARGET,
@@ -28,7 +29,7 @@ from protocol.rules.actions import (
 )
 from protocol.rules.conditions import Condition, WhenSignal
 from protocol.rules.rule import Rule
-from protocol.settings import RiskLimits, StockFacts, SymbolSettings
+from protocol.settings import StockFacts, SymbolSettings
 from protocol.values import Side, Symbol
 
 _SYMBOL = re.compile(r"[A-Z][A-Z0-9]*([ .][A-Z0-9]+)?")

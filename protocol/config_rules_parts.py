@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from protocol.config_reading import COUNT, FRACTION, POSITIVE, Table
+from protocol.risk.settings import RiskLimits
 from protocol.rules.actions import (
     DEFAULT_ATR_MULTIPLE,
     DEFAULT_REWARD_RATIO,
@@ -35,7 +36,7 @@ from protocol.rules.amounts import (
 )
 from protocol.rules.expression import Expression, ExpressionFault, Kind
 from protocol.rules.fact_names import VALUE_PREFIX
-from protocol.settings import RiskLimits, SymbolSettings
+from protocol.settings import SymbolSettings
 
 DEFAULT_SIZING: Final = Allocation(Decimal(10_000))
 

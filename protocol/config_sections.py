@@ -18,7 +18,9 @@ from protocol.config_reading import (
     Table,
     suggest,
 )
-from protocol.settings import Atr, BrokerSettings, HttpSource, Mode, RiskLimits, Schedule
+from protocol.risk.settings import RiskLimits
+from protocol.settings import Atr, BrokerSettings, Mode, Schedule
+from protocol.source_settings import HttpSource
 
 LIVE_PORTS = frozenset({7496, 4001})
 """TWS and IB Gateway with a live account, as installed (paper: 7497 and 4002)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from protocol.config import config_hash
 from protocol.config_rules_text import describe_rule, describe_sizing
-from protocol.settings import HttpSource, Settings, StockFacts
+from protocol.settings import Settings, StockFacts
+from protocol.source_settings import HttpSource
 
 _SHOWN_OF_ACCOUNT = 2
 """The letters that tell paper from live; the number is nobody's business in a log."""

@@ -14,10 +14,10 @@ from protocol.events import EntryDroppedEvent, NewOrderEvent, PositionOpenEvent
 from protocol.planning import Refusal, plan_additions, plan_double_downs, plan_trade
 from protocol.protection import stop_spec, target_spec
 from protocol.reports import LinkState
+from protocol.risk.settings import RiskLimits
 from protocol.rules.actions import Enter, OnCloseStop
 from protocol.rules.amounts import AtrMultiple, Distance, RiskFraction, SharesBy, Sizing
 from protocol.schedule import DayPhase, phase
-from protocol.settings import RiskLimits
 from protocol.sizing import size
 from protocol.trade_plan import ONE, TradePlan, split, stop_role, target_role
 from protocol.values import MAIN, OrderSpec, OrderType, PriceGrid, Side, TimeInForce

@@ -20,7 +20,7 @@ import orjson
 from cattrs import BaseValidationError, Converter
 from cattrs.errors import ForbiddenExtraKeysError
 
-from protocol import events as vocabulary
+from protocol import control_events, events
 from protocol.events import BaseEvent, RuleValue
 from protocol.values import OrderRef
 
@@ -57,7 +57,10 @@ def kinds_of(classes: Iterable[type[BaseEvent]]) -> dict[str, type[BaseEvent]]:
 
 
 KINDS = kinds_of(
-    thing for thing in vars(vocabulary).values() if isinstance(thing, type) and issubclass(thing, BaseEvent)
+    thing
+    for vocabulary in (events, control_events)
+    for thing in vars(vocabulary).values()
+    if isinstance(thing, type) and issubclass(thing, BaseEvent)
 )
 
 
@@ -125,7 +128,7 @@ def encode(event: BaseEvent) -> bytes:
     """The payload of `event`. `ValueError` for what no replay could read back: an unknown class, a NaN."""
     to_plain = _TO_PLAIN.get(type(event))
     if to_plain is None:
-        raise ValueError(f"{type(event).__name__} is not an event of protocol/events.py")
+        raise ValueError(f"{type(event).__name__} is no event of protocol/events.py or control_events.py")
     return orjson.dumps(to_plain(event))
 
 

@@ -13,9 +13,12 @@ from decimal import Decimal
 
 import attrs
 
+from protocol.alert_settings import AlertChannel
+from protocol.risk.settings import RiskLimits
 from protocol.rules.amounts import Allocation, RiskFraction, Sizing
 from protocol.rules.rule import Rule, entries_of
 from protocol.rules.used import facts_used
+from protocol.source_settings import FlowThreshold, Source
 from protocol.values import Symbol
 
 
@@ -42,31 +45,6 @@ class Schedule:
     calendar: str = "NYSE"
 
 
-# --- limits ---------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class RiskLimits:
-    """Pre-trade limits; each has a refusal with its own code. Dollars are `Decimal`."""
-
-    max_order_quantity: int = 10_000
-    max_order_notional: Decimal = Decimal(50_000)
-    max_quote_age_s: float = 5.0
-    quote_age_allowance_loop_s: float = 0.05
-    """What our own machine may add to a quote's age; at `--speed` X it counts X times in market time."""
-    max_spread: float = 0.01
-    min_stop_distance: float = 0.001
-    """Fraction of the price."""
-    min_stop_ticks: int = 2
-    max_stop_distance: float = 0.15
-    price_collar: float = 0.03
-    """How far from the last good quote a closing limit may reach."""
-    max_entry_age_s: float = 30.0
-    """An entry that still works after this long is cancelled."""
-    repeat_guard_s: float = 2.0
-    """Two main entries of one symbol are never closer than this."""
-
-
 # --- the parts ------------------------------------------------------------------------------------
 
 
@@ -91,16 +69,20 @@ class BrokerSettings:
 
 
 @attrs.frozen
-class HttpSource:
-    """One options-flow API to poll."""
+class LogSettings:
+    """The log of the programs: levels by part (`broker = "debug"`), a file of its own, and its bounds."""
 
-    name: str = "flow"
-    url: str = ""
-    api_key_env: str = "RINGFENCE_FLOW_API_KEY"
-    poll_s: float = 60.0
-    min_confidence: float = 0.5
-    max_age_s: float | None = None
-    """None: `poll_s` + 30."""
+    level: str = "info"
+    levels: tuple[tuple[str, str], ...] = ()
+    """(part, level): the name of a logger and what it lets through."""
+    file: str = ""
+    """Empty: standard error only. Beside it, a file that is rotated."""
+    max_bytes: int = 50_000_000
+    """Of one file; then the next one begins."""
+    keep: int = 10
+    """Rotated files that are kept."""
+    max_per_key_per_min: int = 60
+    """Lines of one event of one part within a minute; the rest is counted and told in one line."""
 
 
 @attrs.frozen
@@ -133,10 +115,13 @@ def wants_equity(settings: Settings) -> bool:
 @attrs.frozen
 class Settings:
     broker: BrokerSettings
-    sources: tuple[HttpSource, ...]
+    sources: tuple[Source, ...]
     risk: RiskLimits
     schedule: Schedule
     symbols: tuple[SymbolSettings, ...]
     rules: tuple[Rule, ...]
     atr: Atr = Atr()
     journal_path: str = ""
+    thresholds: tuple[FlowThreshold, ...] = ()
+    alerts: tuple[AlertChannel, ...] = ()
+    log: LogSettings = LogSettings()

@@ -7,12 +7,13 @@ from datetime import timedelta
 import attrs
 
 from protocol.portfolio import is_portfolio_rule
+from protocol.risk.settings import RiskLimits
 from protocol.rules.amounts import Sizing
 from protocol.rules.conditions import asks_for_signal, changes_of, event_types
 from protocol.rules.fact_names import Change
 from protocol.rules.indicator_names import IndicatorName
 from protocol.rules.rule import Rule
-from protocol.settings import Atr, RiskLimits, Schedule
+from protocol.settings import Atr, Schedule
 from protocol.values import OrderRef, Symbol
 
 

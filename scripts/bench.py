@@ -32,13 +32,14 @@ from actors.tws_codec import TwsCodec
 from protocol.commands import BrokerCommand
 from protocol.events import BaseEvent, CommissionEvent
 from protocol.market_view import MarketView
+from protocol.risk.settings import RiskLimits
 from protocol.rules.actions import Log
 from protocol.rules.amounts import Shares
 from protocol.rules.conditions import When
 from protocol.rules.indicator_names import IndicatorName, indicator_name, split_suffix
 from protocol.rules.rule import Rule
 from protocol.rules.watching import turned
-from protocol.settings import Atr, RiskLimits, Schedule
+from protocol.settings import Atr, Schedule
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState

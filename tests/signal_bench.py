@@ -17,7 +17,7 @@ from actors.signals import HttpSignalSource
 from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent, SignalVerdictEvent
 from protocol.flow_service import FlowLimits, FlowService
 from protocol.prediction_shelf import StoredPrediction
-from protocol.settings import HttpSource
+from protocol.source_settings import HttpSource
 
 KEY = "canary-key"
 START = datetime(2019, 2, 11, 15, 0, tzinfo=UTC)

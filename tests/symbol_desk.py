@@ -22,11 +22,12 @@ from protocol.reports import (
     RequestRefused,
     SymbolSnapshot,
 )
+from protocol.risk.settings import RiskLimits
 from protocol.rules.actions import Enter
 from protocol.rules.amounts import Shares
 from protocol.rules.conditions import WhenSignal
 from protocol.rules.rule import Rule
-from protocol.settings import RiskLimits, Schedule
+from protocol.settings import Schedule
 from protocol.symbol import SymbolMessage, commands_for, decide
 from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, evolve

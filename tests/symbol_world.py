@@ -38,9 +38,9 @@ from protocol.reports import (
     RequestKind,
     RequestRefused,
 )
+from protocol.risk.settings import RiskLimits
 from protocol.rules.amounts import Shares
 from protocol.rules.watching import turned
-from protocol.settings import RiskLimits
 from protocol.symbol import SymbolMessage, commands_for, decide
 from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, evolve

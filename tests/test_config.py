@@ -18,7 +18,8 @@ from protocol.rules.actions import Enter, OnOpposite
 from protocol.rules.amounts import Allocation, AtrMultiple, Percent, RiskFraction, Shares
 from protocol.rules.conditions import WhenSignal
 from protocol.rules.rule import Rule
-from protocol.settings import Atr, HttpSource, Mode, SymbolSettings
+from protocol.settings import Atr, Mode, SymbolSettings
+from protocol.source_settings import HttpSource
 from protocol.values import Side, Symbol
 
 SLV, GLD = Symbol("SLV"), Symbol("GLD")

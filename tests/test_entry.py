@@ -11,11 +11,11 @@ import pytest
 from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders, Stop
 from protocol.events import EntryDroppedEvent
 from protocol.reports import LinkChanged, LinkState
+from protocol.risk.settings import RiskLimits
 from protocol.rules.actions import Enter, OnOpposite
 from protocol.rules.amounts import Allocation, AtrMultiple, Percent, RiskFraction, Shares
 from protocol.rules.conditions import WhenSignal
 from protocol.rules.rule import Rule
-from protocol.settings import RiskLimits
 from protocol.symbol_plan import rules_of
 from protocol.values import (
     MAIN,
