@@ -24,7 +24,8 @@ from actors.tws_link import Burst, Link, LinkDown
 from protocol.commands import BrokerCommand
 from protocol.events import AlarmEvent, BaseEvent
 from protocol.pacing import RESERVE, Pacer, Parcel
-from protocol.reports import LinkState
+from protocol.reports import LinkState, RequestKind
+from protocol.risk.words import OrderGate
 from protocol.session import Session
 from protocol.session_latency import Latencies
 from protocol.session_market_data import LAST_TIME, TICK_MESSAGES, TickMessage
@@ -109,9 +110,14 @@ class Broker:
         deliver: Callable[[Sequence[Delivery]], None],
         clock: MarketClock,
         on_sent: Callable[[OrderRef], None] | None = None,
-        wants_equity: bool = False,
+        gate: OrderGate,
+        wants_figures: bool = False,
+        on_left: Callable[[RequestKind, int, OrderRef | None], None] | None = None,
     ) -> None:
-        self._wants_equity = wants_equity
+        """`gate` has the last word on every order. `on_sent` hears of each placement that left, `on_left`
+        of every placement, change and cancel, with its TWS order id, as the wire counts them."""
+        self._gate, self._wants_figures, self._on_left = gate, wants_figures, on_left
+        self._severed = ""
         self.settings, self.symbols, self.instance = settings, tuple(symbols), instance
         self.latencies = BrokerLatencies()
         self.has_session = trio.Event()
@@ -125,7 +131,9 @@ class Broker:
 
     def _begin(self) -> None:
         """Everything that dies with an incarnation of the actor."""
-        self.session = Session(self.settings, self.symbols, self.instance, wants_equity=self._wants_equity)
+        self.session = Session(
+            self.settings, self.symbols, self.instance, gate=self._gate, wants_figures=self._wants_figures
+        )
         for symbol, epoch in self._epochs.items():
             self.session.set_epoch(symbol, epoch)
         self._link: Link | None = None
@@ -137,6 +145,7 @@ class Broker:
         self._busy_id = False
         self._last_reason = "TWS has not answered yet"
         self._scope = trio.CancelScope()
+        self._unsevered = trio.Event()
 
     # --- for the others ---------------------------------------------------------------------------
 
@@ -153,6 +162,33 @@ class Broker:
         """A symbol's actor has started anew: what its former incarnations asked is dropped and counted."""
         self._epochs[symbol] = max(epoch, self._epochs.get(symbol, 0))
         self.session.set_epoch(symbol, epoch)
+
+    def drop_entries(self, why: str) -> None:
+        """Refuse every entry that was approved and still waits for the wire."""
+        out = self._now()
+        for parcel in self._pacer.drop_entries():
+            assert isinstance(parcel.tag, Sending)
+            self._not_sent(parcel.tag, why, out)
+        self._perform(out)
+
+    def sever(self, why: str) -> None:
+        """Close the link and open no other one until `reconnect`."""
+        self._severed = why
+        self._close_link(why)
+
+    def reconnect(self) -> None:
+        """A person has lifted what severed the link."""
+        self._severed = ""
+        self._unsevered.set()
+
+    @property
+    def severed(self) -> str:
+        """Why no link is opened; empty when one may be."""
+        return self._severed
+
+    def epoch_of(self, symbol: Symbol) -> int:
+        """The incarnation of a symbol's actor whose commands are taken."""
+        return self._epochs.get(symbol, 0)
 
     async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Replay the journal, then serve for ever. Raises `BrokerRefused` or `NoBroker`."""
@@ -181,6 +217,9 @@ class Broker:
         self._scope.cancel()
 
     async def _watch_first_session(self) -> None:
+        if self._severed:
+            # Nobody connects meanwhile: the time-out is for brokers that do not answer.
+            return
         with trio.move_on_after(self.settings.connect_timeout_loop_s):
             await self.has_session.wait()
         if not self.has_session.is_set():
@@ -195,6 +234,11 @@ class Broker:
         down_since = trio.current_time()
         alarm_at = down_since + ALARM_AFTER_LOOP_S
         while True:
+            while self._severed:
+                self._unsevered = trio.Event()
+                await self._unsevered.wait()
+                pauses.reset()
+                alarm_at = trio.current_time() + ALARM_AFTER_LOOP_S
             up_for = await self._use_one_link()
             now = trio.current_time()
             if up_for > 0:
@@ -379,11 +423,25 @@ class Broker:
         except LinkDown as down:
             self._close_link(str(down))
             return
+        for parcel in parcels:
+            assert isinstance(parcel.tag, Sending)
+            self._tell_left(parcel.tag)
+
+    def _tell_left(self, sending: Sending) -> None:
         if self._on_sent is not None:
-            for parcel in parcels:
-                assert isinstance(parcel.tag, Sending)
-                for ref in parcel.tag.refs:
-                    self._on_sent(ref)
+            for ref in sending.refs:
+                self._on_sent(ref)
+        if self._on_left is None:
+            return
+        for request in sending.requests:
+            match request:
+                case tws.PlaceOrder(order_id=order_id):
+                    kind = RequestKind.PLACE if sending.refs else RequestKind.MODIFY
+                case tws.CancelOrder(order_id=order_id):
+                    kind = RequestKind.CANCEL
+                case _:
+                    continue
+            self._on_left(kind, order_id, self.session.orders.ref_of_id(order_id))
 
     def _not_sent(self, sending: Sending, reason: str, after: Outbox) -> None:
         if sending.refs:

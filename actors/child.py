@@ -11,6 +11,7 @@ from pathlib import PurePath
 import attrs
 import trio
 
+from actors.known_secrets import clean_text
 from protocol.supervision import Exit, ExitKind
 from protocol.supervision_plan import ChildPlan, SupervisorPlan
 
@@ -47,6 +48,8 @@ class ChildSpec(ChildPlan):
     start: Start
     ask_stop: Callable[[], None] | None = None
     fatal: tuple[type[Exception], ...] = ()
+    below: Callable[[], tuple[ChildStatus, ...]] | None = None
+    """Of a supervisor: its own children."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,13 +72,17 @@ class ChildState(enum.Enum):
 
 @attrs.frozen
 class ChildStatus:
-    """A child as it is now. `restarts` counts incarnations after the first, in this run of the supervisor."""
+    """A child as it is now. `restarts` counts incarnations after the first, in this run of the supervisor.
+
+    `below`: those of a supervisor's own children.
+    """
 
     id: str
     state: ChildState
     epoch: int
     restarts: int
     last_exit: Exit | None
+    below: tuple[ChildStatus, ...] = ()
 
 
 @attrs.frozen
@@ -152,7 +159,10 @@ class Child:
 
     @property
     def status(self) -> ChildStatus:
-        return ChildStatus(self.spec.id, self.state, self.epoch, max(0, self.lives - 1), self.last_exit)
+        below = () if self.spec.below is None else self.spec.below()
+        return ChildStatus(
+            self.spec.id, self.state, self.epoch, max(0, self.lives - 1), self.last_exit, below
+        )
 
 
 # --- what an exception says -----------------------------------------------------------------------
@@ -169,7 +179,7 @@ def exit_of(error: Exception, fatal: tuple[type[Exception], ...]) -> Exit:
     ]
     more = f" (and {len(leaves) - 1} more)" if len(leaves) > 1 else ""
     named = deadly[0] if deadly else worst
-    reason = f"{type(named).__name__}: {named}"[:REASON_LENGTH] + more
+    reason = clean_text(f"{type(named).__name__}: {named}")[:REASON_LENGTH] + more
     return Exit(ExitKind.FATAL if deadly else ExitKind.CRASH, reason, traceback_hash(named))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from actors.known_secrets import KNOWN
 from protocol.config import ConfigFaults, environment_layer, resolve
 from protocol.settings import Settings
 from protocol.values import Symbol
@@ -77,9 +78,15 @@ def read_toml(file: Path) -> Mapping[str, object]:
 def read_secret(variable: str, environment: Mapping[str, str] | None = None) -> str | None:
     """A secret from the environment, or from the file that `<variable>_FILE` names; None without either.
 
-    The file must be the user's alone (mode 0600). Raises `ConfigFaults`, which never holds the secret.
+    One of the process's own environment is from now on taken out of whatever the process writes. The file must be the user's alone (mode 0600). Raises `ConfigFaults`, which never holds the secret.
     """
-    variables = os.environ if environment is None else environment
+    secret = _secret_of(variable, os.environ if environment is None else environment)
+    if secret is not None and environment is None:
+        KNOWN.know(secret)
+    return secret
+
+
+def _secret_of(variable: str, variables: Mapping[str, str]) -> str | None:
     if variable in variables:
         return variables[variable].strip() or None
     named = variables.get(variable + _SECRET_FILE_SUFFIX)

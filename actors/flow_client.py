@@ -1,13 +1,16 @@
 """One request to the options-flow API: bounded in time and size, with every failure as a value.
 
-The transport of httpx2 is used without its client on top: no redirects, no cookies, no environment, and
-about half the work for each poll. The key is in a header only; nothing here puts headers in a text.
+The transport of httpx2 is used without its client on top: no redirects to whatever host, no cookies, no
+environment, and about half the work for each poll. The key is in a header only; nothing here puts headers
+in a text.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self, TypeAlias
 from urllib.parse import urlencode, urlsplit
@@ -23,26 +26,30 @@ DEADLINE_LOOP_S = 5.0
 """From the first byte asked to the last one received."""
 MAX_BODY_BYTES = 1_000_000
 """A page of 100 predictions is about 30 kB."""
-MAX_PREDICTIONS = 1000
+MAX_LISTED = 1000
 """In one answer: more than the service ever gives."""
 PAGE = 100
-"""Predictions asked for at once: the service's own default."""
+"""Asked for at once: the service's own default."""
 MAX_CONNECTIONS = 8
 MAX_RESET_S = 3600.0
+MAX_DATE = 64
+"""Characters of a date in a header."""
 
 
 @attrs.frozen
 class Allowance:
-    """What the service says about its rate limit; None where it says nothing. `reset_s` in market seconds."""
+    """What the service says about its rate limit; None where it says nothing. Market seconds."""
 
     limit: int | None = None
     remaining: int | None = None
     reset_s: float | None = None
+    retry_after_s: float | None = None
+    """`Retry-After`, whether it was written as seconds or as a date."""
 
 
 @attrs.frozen
 class Fetched:
-    """The predictions of one answer, decoded but not judged."""
+    """What one answer lists (predictions, trades, …), decoded but not judged; of a status, its one object."""
 
     bodies: tuple[object, ...]
     allowance: Allowance
@@ -115,29 +122,60 @@ class FlowClient:
             await self._transport.aclose()
             self._transport = None
 
+    # --- the end points ---------------------------------------------------------------------------
+
+    async def fetch_status(self) -> FetchOutcome:
+        """Whether the service runs, its time, its tickers: one object."""
+        return await self._ask("status", {}, "")
+
+    async def fetch_tickers(self) -> FetchOutcome:
+        return await self._ask("tickers", {}, "tickers")
+
+    async def fetch_latest(self, ticker: str, *, use_default_only: bool = False) -> FetchOutcome:
+        """The newest prediction of `ticker`; an empty answer when there is none."""
+        query = {"ticker": ticker} | ({"use_default_only": "true"} if use_default_only else {})
+        return await self._ask("prediction/latest", query, "prediction")
+
     async def fetch_predictions(
         self, ticker: str, start: str | None = None, end: str | None = None
     ) -> FetchOutcome:
         """A page of the predictions of `ticker` stamped from `start` to `end` (ISO 8601, inclusive)."""
-        query = {"ticker": ticker, "limit": str(PAGE)}
-        if start is not None:
-            query["start_date"] = start
-        if end is not None:
-            query["end_date"] = end
-        url = f"{self._base_url}/predictions?{urlencode(query)}"
+        return await self._ask("predictions", _page(ticker, start, end), "predictions")
+
+    async def fetch_trades(
+        self, ticker: str, start: str | None = None, end: str | None = None
+    ) -> FetchOutcome:
+        """A page of the option trades of `ticker`. Heavy, as the next two are."""
+        return await self._ask("trades", _page(ticker, start, end), "trades")
+
+    async def fetch_minute_data(
+        self, ticker: str, start: str | None = None, end: str | None = None
+    ) -> FetchOutcome:
+        """A page of the stock's minutes as the service has them. We trade by the broker's own."""
+        return await self._ask("minute-data", _page(ticker, start, end), "minute_data")
+
+    async def fetch_divergence(
+        self, ticker: str, start: str | None = None, end: str | None = None
+    ) -> FetchOutcome:
+        """A page of the figures of the flow of `ticker`."""
+        return await self._ask("divergence", _page(ticker, start, end), "divergence_data")
+
+    async def _ask(self, path: str, query: dict[str, str], name: str) -> FetchOutcome:
+        """What the answer lists under `name`; all of its data without one."""
+        url = f"{self._base_url}/{path}" + (f"?{urlencode(query)}" if query else "")
         with trio.move_on_after(DEADLINE_LOOP_S):
             try:
                 try:
-                    return await self._get(url)
+                    return await self._get(url, name)
                 except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
                     # A kept connection that the service closed just now says nothing about the service.
-                    return await self._get(url)
+                    return await self._get(url, name)
             except httpx2.HTTPError as error:
                 # Only the kind: the text of the error could quote what was sent.
                 return Trouble(TroubleKind.UNREACHABLE, type(error).__name__)
         return Trouble(TroubleKind.TIMEOUT, f"no whole answer within {DEADLINE_LOOP_S:g} s")
 
-    async def _get(self, url: str) -> FetchOutcome:
+    async def _get(self, url: str, name: str) -> FetchOutcome:
         if self._transport is None:
             raise RuntimeError("a flow client asks only inside its own async with")
         response = await self._transport.handle_async_request(
@@ -157,7 +195,7 @@ class FlowClient:
             await response.aclose()
         if body is None:
             return Trouble(TroubleKind.TOO_LARGE, f"the answer exceeds {MAX_BODY_BYTES} bytes", allowance)
-        return _decode(body, allowance)
+        return _decode(body, name, allowance)
 
 
 async def _read_body(response: httpx2.Response) -> bytes | None:
@@ -177,21 +215,40 @@ async def _read_body(response: httpx2.Response) -> bytes | None:
     return None if scope.cancel_called else bytes(body)
 
 
-def _decode(body: bytes, allowance: Allowance) -> FetchOutcome:
+def _page(ticker: str, start: str | None, end: str | None) -> dict[str, str]:
+    query = {"ticker": ticker, "limit": str(PAGE)}
+    if start is not None:
+        query["start_date"] = start
+    if end is not None:
+        query["end_date"] = end
+    return query
+
+
+def _decode(body: bytes, name: str, allowance: Allowance) -> FetchOutcome:
     try:
         answer: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         return Trouble(TroubleKind.BAD_BODY, f"the answer is no JSON: {error.msg}", allowance)
     if not isinstance(answer, dict) or answer.get("status") != "success":
         return Trouble(TroubleKind.BAD_BODY, "the answer does not say success", allowance)
-    data = answer.get("data")
-    # A success with empty data is a success.
-    bodies = data.get("predictions", []) if isinstance(data, dict) else data or []
-    if not isinstance(bodies, list):
-        return Trouble(TroubleKind.BAD_BODY, "the answer holds no list of predictions", allowance)
-    if len(bodies) > MAX_PREDICTIONS:
-        return Trouble(TroubleKind.TOO_LARGE, f"more than {MAX_PREDICTIONS} predictions at once", allowance)
-    return Fetched(tuple(bodies), allowance)
+    listed = _listed(answer.get("data"), name)
+    if listed is None:
+        return Trouble(TroubleKind.BAD_BODY, f"the answer holds no list of {name or 'facts'}", allowance)
+    if len(listed) > MAX_LISTED:
+        return Trouble(TroubleKind.TOO_LARGE, f"more than {MAX_LISTED} {name} at once", allowance)
+    return Fetched(tuple(listed), allowance)
+
+
+def _listed(data: object, name: str) -> list[object] | None:
+    """A success with empty data is a success."""
+    if not name:
+        return [data] if isinstance(data, dict) else None
+    found = data.get(name) if isinstance(data, dict) else data
+    if not found and not isinstance(found, (str, bool, int, float)):
+        return []
+    if name == "prediction":
+        return [found]
+    return found if isinstance(found, list) else None
 
 
 def _trouble_of(code: int, allowance: Allowance) -> Trouble:
@@ -202,6 +259,9 @@ def _trouble_of(code: int, allowance: Allowance) -> Trouble:
             kind = TroubleKind.UNKNOWN_TICKER
         case 429:
             kind = TroubleKind.RATE_LIMITED
+        case _ if 300 <= code < 400:
+            # Wherever it points: the key goes to the host that was configured, and to no other.
+            return Trouble(TroubleKind.REFUSED, f"HTTP {code}, a redirect, is not followed", allowance)
         case _:
             kind = TroubleKind.SERVER_ERROR if code >= 500 else TroubleKind.REFUSED
     return Trouble(kind, f"HTTP {code}", allowance)
@@ -213,7 +273,31 @@ def _read_allowance(headers: httpx2.Headers) -> Allowance:
         limit=_whole(headers.get("x-ratelimit-limit")),
         remaining=_whole(headers.get("x-ratelimit-remaining")),
         reset_s=None if reset_s is None else min(float(reset_s), MAX_RESET_S),
+        retry_after_s=_retry_after_s(headers),
     )
+
+
+def _retry_after_s(headers: httpx2.Headers) -> float | None:
+    """Seconds, or a date: that one counts from the service's own `Date`, whose clock need not be ours."""
+    text = headers.get("retry-after")
+    whole = _whole(text)
+    if text is None or whole is not None:
+        return None if whole is None else min(float(whole), MAX_RESET_S)
+    until, said = _http_date(text), _http_date(headers.get("date"))
+    if until is None:
+        return None
+    wait_s = (until - (said or datetime.now(UTC))).total_seconds()
+    return min(max(wait_s, 0.0), MAX_RESET_S)
+
+
+def _http_date(text: str | None) -> datetime | None:
+    if text is None or len(text) > MAX_DATE:
+        return None
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _whole(text: str | None) -> int | None:

@@ -1,8 +1,8 @@
-"""All predictions since some instant, page by page where one answer does not hold them.
+"""Everything since some instant, page by page where one answer does not hold it.
 
 Of more than a page, one service gives the newest and another the oldest: so after a full page we walk
 back from its first stamp and on from its last. What comes twice is for the gate to recognise. More than
-a page of one ticker's predictions with the very same stamp cannot be told apart, and is cut.
+a page with the very same stamp cannot be told apart, and is cut.
 """
 
 from __future__ import annotations
@@ -22,27 +22,33 @@ Fetch: TypeAlias = Callable[[str | None, str | None], Awaitable[FetchOutcome]]
 """Asks for one page: from and to, ISO 8601, both inclusive."""
 
 
-async def fetch_all(fetch: Fetch, since: datetime | None) -> tuple[list[object], Trouble | None]:
-    """The predictions since `since`, and the trouble that kept us from the rest of them, if any."""
+StampOf: TypeAlias = Callable[[object], float | None]
+"""The time stamp of one thing of a page, in epoch milliseconds."""
+
+
+async def fetch_all(
+    fetch: Fetch, since: datetime | None, *, stamp_of: StampOf = timestamp_of
+) -> tuple[list[object], Trouble | None]:
+    """What there is since `since`, and the trouble that kept us from the rest of it, if any."""
     begin = None if since is None else iso_of(since.timestamp() * 1000)
     first = await fetch(begin, None)
     if isinstance(first, Trouble):
         return [], first
     bodies = list(first.bodies)
     for back in (True, False):
-        trouble = await _walk(fetch, first, begin, bodies, back=back)
+        trouble = await _walk(fetch, first, begin, bodies, stamp_of, back=back)
         if trouble is not None:
             return bodies, trouble
     return bodies, None
 
 
 async def _walk(
-    fetch: Fetch, page: Fetched, begin: str | None, bodies: list[object], *, back: bool
+    fetch: Fetch, page: Fetched, begin: str | None, bodies: list[object], stamp_of: StampOf, *, back: bool
 ) -> Trouble | None:
     """Extend `bodies` from the edge of `page` until a page is not full or brings the edge no further."""
     edge_ms = math.nan
     for _ in range(MAX_PAGES):
-        stamps = [stamp for body in page.bodies if (stamp := timestamp_of(body)) is not None]
+        stamps = [stamp for body in page.bodies if (stamp := stamp_of(body)) is not None]
         if len(page.bodies) < PAGE or not stamps:
             return None
         new_edge_ms = min(stamps) if back else max(stamps)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from actors.known_secrets import KNOWN
 from actors.wal import wal_damage
 from protocol.events import BaseEvent
 from protocol.journal import (
@@ -188,6 +189,7 @@ class Journal:
             return
         if self._failure is not None:
             raise JournalFailed(self._failure)
+        events = [KNOWN.clean_event(event) for event in events]
         seq, chain, wall = self._seq, self._hash, time.time()
         rows = []
         for event in events:

@@ -7,19 +7,28 @@ by a full mailbox, ticks are conflated there. While it is parked its work is don
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import trio
 
 from actors.mailbox import Lane, Mailbox
 from protocol.commands import SymbolCommand
 from protocol.events import PredictionSignalEvent
+from protocol.reports import Report, SymbolSnapshot
 from protocol.session_words import Delivery
 from protocol.symbol import SymbolMessage
 from protocol.values import Symbol, Tick
 
 Batch: TypeAlias = tuple[Delivery, ...]
 Routed: TypeAlias = Batch | PredictionSignalEvent
+
+
+class Guard(Protocol):
+    """Who looks after symbols whose actors are down."""
+
+    def guards_symbol(self, symbol: Symbol) -> bool: ...
+
+    def hear(self, symbol: Symbol, report: Report | Tick) -> None: ...
 
 
 class Router:
@@ -36,6 +45,7 @@ class Router:
         self._on_refused = on_refused
         self.on_tick: Callable[[Tick], None] | None = None
         """Hears of every tick after the symbol it is for."""
+        self.guard: Guard | None = None
 
     def deliver(self, batch: Sequence[Delivery]) -> None:
         """What one burst of the broker brought, in its order."""
@@ -70,5 +80,17 @@ class Router:
                     mailbox.put_tick(message)
                     if self.on_tick is not None:
                         self.on_tick(message)
-                else:
+                elif self._keeps_guard(symbol, message):
                     mailbox.put(Lane.BROKER, message)
+
+    def _keeps_guard(self, symbol: Symbol, report: Report | Tick) -> bool:
+        """Tell the guard of a symbol that is down; whether the symbol's own mail gets the report as well.
+
+        The books that the guard asks for are its own: they would wait, ever older, for an actor that asks
+        for new ones when it comes back.
+        """
+        guard = self.guard
+        if guard is None or not guard.guards_symbol(symbol):
+            return True
+        guard.hear(symbol, report)
+        return not isinstance(report, SymbolSnapshot)

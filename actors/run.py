@@ -26,6 +26,7 @@ from actors.history_cache import FILE as HISTORY_FILE
 from actors.history_cache import HistoryCache
 from actors.journal import Journal, JournalDamaged, JournalFailed, JournalInUse
 from actors.market_clock import MarketClock
+from actors.run_alerts import attach_alerts
 from actors.run_facts import broker_books, gather_facts
 from actors.run_options import SIM_ACCOUNT, Plan, read_rules_again, state_folder
 from actors.signals import HttpSignalSource
@@ -163,6 +164,7 @@ class Run:
             if self._prepare_system is not None:
                 self._prepare_system(system)
             self._terminal = terminal = self._show(system, journal)
+            alerts = attach_alerts(self.plan, system, journal)
             await self._add_edges(host, system, terminal, journal)
             try:
                 await self._trade(system, journal)
@@ -172,7 +174,7 @@ class Run:
                 self.ending.fail(f"{_first(failed)}; protective stops stand at the broker")
             books, facts = self._conclude(system, journal)
             host.cancel_scope.cancel()
-        return await self._tell(terminal, books, facts)
+        return await alerts.finish(await self._tell(terminal, books, facts), self.ending.reason)
 
     # --- what there is ----------------------------------------------------------------------------
 

@@ -11,9 +11,11 @@ from random import Random
 
 import attrs
 
+from actors.alerts import open_channels
 from actors.config_files import load_settings, read_secret
 from actors.flow_api import load_predictions
 from actors.market_folder import MarketFolderError, load_market, signals_path
+from protocol.alert_settings import AlertChannel
 from protocol.config import ConfigFaults
 from protocol.config_text import describe
 from protocol.exchange.contracts import NEW_YORK
@@ -23,8 +25,9 @@ from protocol.exchange.synthetic import SyntheticMarket
 from protocol.flow_service import FlowLimits, FlowService
 from protocol.kills import KillOrder, read_kill
 from protocol.prediction_shelf import StoredPrediction
+from protocol.redaction import Secret
 from protocol.rules.rule import Rule
-from protocol.settings import Settings
+from protocol.settings import BrokerSettings, Settings
 from protocol.source_settings import HttpSource
 from protocol.values import Symbol
 
@@ -82,6 +85,8 @@ class Plan:
     """How many the embedded service holds."""
     signal_faults: tuple[str, ...]
     """Lines of the signal file that are no predictions: refused, each with its place."""
+    channels: tuple[tuple[AlertChannel, Secret], ...] = ()
+    """Where alarms go, each with its token or address."""
 
     @property
     def embedded(self) -> bool:
@@ -118,10 +123,12 @@ def state_folder(plan: Plan) -> Path | None:
         return options.state
     if plan.settings.journal_path:
         return Path(plan.settings.journal_path)
-    if plan.embedded:
-        return None
+    return None if plan.embedded else own_state_folder(plan.settings.broker)
+
+
+def own_state_folder(broker: BrokerSettings) -> Path:
+    """Where the journal of a TWS lives that nobody gave a folder."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    broker = plan.settings.broker
     return home / "ringfence" / f"{broker.host}-{broker.port}-{broker.client_id}"
 
 
@@ -169,6 +176,7 @@ def resolve(options: RunOptions) -> Plan:
         kills=_kills(options, names),
         warnings=warnings,
         signal_faults=signal_faults,
+        channels=open_channels(settings.alerts),
     )
 
 

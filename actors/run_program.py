@@ -7,7 +7,8 @@ import sys
 
 import trio
 
-from actors.logs import set_up_log
+from actors.known_secrets import guard_process
+from actors.logs import close_log, set_up_log
 from actors.run import USAGE_EXIT, Run
 from actors.run_options import Plan, RunOptions, UsageError, resolve
 from protocol.config import ConfigFaults
@@ -17,6 +18,7 @@ PROGRAM = "supervisor.py"
 
 def supervise(options: RunOptions, *, check: bool, log_format: str, verbose: bool) -> int:
     """Resolve the options and run the system, or only say what would run. Returns the exit code."""
+    guard_process()
     set_up_log(log_format, verbose=verbose)
     try:
         plan = resolve(options)
@@ -27,8 +29,16 @@ def supervise(options: RunOptions, *, check: bool, log_format: str, verbose: boo
     complain(0, *plan.warnings, *plan.signal_faults)
     if check:
         return show(plan)
+    try:
+        set_up_log(log_format, verbose=verbose, settings=plan.settings.log)
+    except OSError as error:
+        return complain(USAGE_EXIT, f"log.file: {plan.settings.log.file}: {error.strerror}")
     run = Run(plan)
-    code = trio.run(run.run)
+    try:
+        code = trio.run(run.run)
+    finally:
+        # What was logged comes before what is said last, or before the crash.
+        close_log()
     complain(code, *run.complaints)
     return code
 

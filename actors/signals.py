@@ -1,79 +1,42 @@
-"""The signal source that polls an options-flow API: receive, journal, judge, hand on.
+"""The signal source that polls an options-flow API.
 
-Each ticker has its own task and its own place in the poll interval. Market time drives the interval,
-the rate limit and the age of signals; loop time drives deadlines and backoff. Whatever the service does,
-the source stays up and says so once (an `AlarmEvent` for each kind of trouble, another when it is over):
-trading goes on without it. The journal's stream `signals` is all that it remembers across a restart.
+Each ticker has its own task and its own place in its poll interval. Market time drives the interval, the
+rate limits and the age of signals; loop time drives deadlines and backoff. Whatever the service does, the
+source stays up and says so (`actors/flow_access.py`): trading goes on without it. What it brings is judged,
+journalled and remembered by the desk (`actors/signal_desk.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
-from typing import Protocol
 
 import attrs
 import trio
 
-from actors.flow_client import (
-    Allowance,
-    FetchOutcome,
-    FlowClient,
-    Trouble,
-    check_api_key,
-    check_base_url,
-)
+from actors.flow_access import FlowAccess
+from actors.flow_client import FetchOutcome, FlowClient, check_api_key, check_base_url
+from actors.flow_figures import FlowFigures
 from actors.flow_pages import fetch_all
 from actors.market_clock import MarketClock
-from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent
+from actors.signal_desk import CHUNK, SignalDesk, SourceStatistics
 from protocol.predictions import ticker_of, timestamp_of
-from protocol.rate_window import RateWindow
-from protocol.signal_gate import GateLimits, Judgement, SeenSignals, judge, judge_again, unjudged
-from protocol.source_health import SourceHealth
-from protocol.source_settings import HttpSource
+from protocol.source_settings import FlowThreshold, HttpSource
 
-STREAM = "signals"
-REQUESTS_PER_MIN = 30
-"""The service's limit for light end points, until it says another one itself."""
-BUDGET_SHARE = 0.9
-"""Of the limit: the rest is for full pages, and for requests that arrive closer together than they left."""
 MAX_POLLS_PER_LOOP_S = 100.0
 """A poll costs 2 to 3 ms of the machine, both ends: no replay is so fast that polling may starve trading."""
-IN_FLIGHT = 4
 AGE_GRACE_S = 30.0
 """What a signal's age may exceed the poll interval by, unless the configuration says otherwise."""
 MACHINE_ALLOWANCE_LOOP_S = 0.25
 """What our own machine may add to a signal's age; at `--speed` X it counts X times in market time."""
 LOOK_BACK_S = 3600.0
 """How far back the first poll of a fresh journal asks."""
-GLANCE_LOOP_S = 0.5
-"""A replay may skip hours at any moment: nobody sleeps longer than this without looking at the clock."""
 CLOCK_GLANCE_LOOP_S = 0.02
 """Until the broker has said the time nothing can be polled; afterwards every signal already ages."""
 RETRY_LOOP_S = 0.1
-CHUNK = 100
-"""Events or predictions between two checkpoints."""
-
-
-class SignalJournal(Protocol):
-    """What the source needs of the journal."""
-
-    def append(self, stream: str, events: Sequence[BaseEvent]) -> object: ...
-
-    def read(self, stream: str) -> Iterable[BaseEvent]: ...
-
-
-@attrs.define
-class SourceStatistics:
-    """Counts since the source was made."""
-
-    polls: int = 0
-    received: int = 0
-    repeated: int = 0
-    troubles: int = 0
 
 
 @attrs.define
@@ -81,75 +44,99 @@ class _Watch:
     """What the source knows of one ticker. `seen_until`: the newest stamp it was given, in market time."""
 
     seen_until: datetime | None = None
-    not_before_loop: float = -math.inf
+    scope: trio.CancelScope = attrs.Factory(trio.CancelScope)
 
 
 class HttpSignalSource:
-    """One polled service. `deliver` takes each signal that passed the gate; it must not wait."""
+    """One polled service and the tickers that it is asked about; they may change while it runs."""
 
     def __init__(
         self,
         settings: HttpSource,
         api_key: str,
-        symbols: Iterable[str],
         *,
-        journal: SignalJournal,
-        deliver: Callable[[PredictionSignalEvent], None],
+        desk: SignalDesk,
         clock: MarketClock,
-        judged: Callable[[], Collection[str]] = frozenset,
-        also_polled: Iterable[str] = (),
+        tickers: Iterable[str],
         random: Random | None = None,
+        thresholds: Sequence[FlowThreshold] = (),
         look_back_s: float = LOOK_BACK_S,
     ) -> None:
-        """`judged`: the ids that have their verdict in another stream, asked for at each (re)start.
+        """`tickers`: whose predictions are asked for, also those that nobody trades and that get a verdict.
 
-        `also_polled`: tickers that nobody trades, asked for so that their signals get a verdict too.
         ValueError when the URL or the key cannot be used; neither is in the text.
         """
         check_api_key(api_key)
         self._base_url = check_base_url(settings.url)
         self._settings, self._api_key = settings, api_key
-        self._journal, self._deliver, self._clock, self._judged = journal, deliver, clock, judged
-        self._random = random if random is not None else Random(settings.name)
+        self._desk, self._clock = desk, clock
         self._look_back_s = look_back_s
-        traded = frozenset(symbols)
-        max_age_s = settings.max_age_s if settings.max_age_s is not None else settings.poll_s + AGE_GRACE_S
-        self._limits = GateLimits(traded, settings.min_confidence, max_age_s)
-        self._watches = {ticker: _Watch() for ticker in sorted({*traded, *also_polled})}
-        self._seen = SeenSignals()
-        self._handed_on: set[str] = set()
-        self._window = RateWindow(int(REQUESTS_PER_MIN * BUDGET_SHARE))
-        self._hold_until = datetime.min.replace(tzinfo=UTC)
-        self._in_flight = trio.CapacityLimiter(IN_FLIGHT)
+        random = random if random is not None else Random(settings.name)
+        self._access = FlowAccess(settings.name, desk=desk, clock=clock, random=random)
+        self._figures = FlowFigures(settings, thresholds, access=self._access, desk=desk, clock=clock)
+        self._watches = {ticker: _Watch() for ticker in sorted(set(tickers))}
         self._client: FlowClient | None = None
-        self._health = SourceHealth()
+        self._nursery: trio.Nursery | None = None
         self._throttled = False
-        self._statistics = SourceStatistics()
+        self._received = self._repeated = 0
+
+    @property
+    def tickers(self) -> tuple[str, ...]:
+        return tuple(self._watches)
 
     def statistics(self) -> SourceStatistics:
-        return attrs.evolve(self._statistics)
+        return SourceStatistics(
+            polls=self._access.requests,
+            received=self._received,
+            repeated=self._repeated,
+            troubles=self._access.troubles,
+        )
+
+    def health(self) -> tuple[str, str]:
+        return self._access.health()
 
     async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Recover from the journal, then poll until cancelled. `epoch` counts the starts of this actor."""
+        """Poll until cancelled. `epoch` counts the starts of this actor."""
         del epoch  # nothing that this actor sends could be confused with what an earlier one sent
-        waiting = await self._recover()
+        await self._desk.recover()
         async with FlowClient(self._base_url, self._api_key) as client:
             task_status.started()
             while not self._clock.known:
                 await trio.sleep(CLOCK_GLANCE_LOOP_S)
-            self._hand_on_again(waiting)
+            least_s = min(
+                (self._max_age_s(ticker) for ticker in self._watches), default=self._settings.poll_s
+            )
+            self._desk.hand_on(self._settings, max_age_s=least_s, allowance_s=self._allowance_s(""))
             try:
                 self._client = client
                 await self._poll_for_ever(client)
             finally:
-                self._client = None
+                self._client = self._nursery = None
 
     async def _poll_for_ever(self, client: FlowClient) -> None:
-        begin, poll_s = self._clock.now(), self._settings.poll_s
-        async with trio.open_nursery() as nursery:
-            for place, ticker in enumerate(self._watches):
-                due = begin + timedelta(seconds=poll_s * place / len(self._watches))
-                nursery.start_soon(self._watch, client, ticker, due)
+        begin = self._clock.now()
+        self._figures.count(self._watches)
+        async with trio.open_nursery() as self._nursery:
+            for place, (ticker, watch) in enumerate(self._watches.items()):
+                share = place / len(self._watches)
+                watch.scope = trio.CancelScope()
+                self._nursery.start_soon(self._watch, client, ticker, watch, begin, share)
+            # Without any ticker it still runs: some may be added.
+            await trio.sleep_forever()
+
+    def set_tickers(self, tickers: Iterable[str]) -> None:
+        """Ask for these from now on. What is known of a ticker that stays is kept."""
+        wanted = sorted(set(tickers))
+        for ticker in [ticker for ticker in self._watches if ticker not in wanted]:
+            self._watches.pop(ticker).scope.cancel()
+            self._access.forget([ticker])
+        added = [ticker for ticker in wanted if ticker not in self._watches]
+        for ticker in added:
+            watch = self._watches[ticker] = _Watch()
+            if self._nursery is not None and self._client is not None:
+                self._nursery.start_soon(self._watch, self._client, ticker, watch, self._clock.now(), 0.0)
+        self._watches = dict(sorted(self._watches.items()))
+        self._figures.count(self._watches)
 
     async def drain(self, deadline_loop_s: float = 10.0) -> tuple[str, ...]:
         """Poll every ticker once more, now; the tickers for which that failed until the deadline.
@@ -166,84 +153,65 @@ class HttpSignalSource:
                     await trio.sleep(RETRY_LOOP_S)
         return tuple(sorted(left))
 
-    # --- recovery ---------------------------------------------------------------------------------
-
-    async def _recover(self) -> tuple[PredictionSignalEvent, ...]:
-        """Rebuild what was seen; the receptions that still wait for a verdict, oldest first."""
-        events: list[BaseEvent] = []
-        self._seen = SeenSignals()
-        heard_at: datetime | None = None
-        for number, event in enumerate(self._journal.read(STREAM), start=1):
-            self._seen.evolve(event)
-            events.append(event)
-            heard_at = event.at if heard_at is None else max(heard_at, event.at)
-            if isinstance(event, PredictionSignalEvent):
-                self._note_stamp(event.symbol, event.predicted_at, event.at)
-            if number % CHUNK == 0:
-                await trio.lowlevel.checkpoint()
-        for watch in self._watches.values():
-            watch.seen_until = watch.seen_until or heard_at
-        await trio.lowlevel.checkpoint()
-        return tuple(
-            event for event in unjudged(events, self._judged()) if event.signal_id not in self._handed_on
-        )
-
-    def _hand_on_again(self, waiting: Iterable[PredictionSignalEvent]) -> None:
-        now = self._clock.now()
-        for event in waiting:
-            self._perform(judge_again(event, self._limits, at=now, allowance_s=self._allowance_s()))
-
     # --- when -------------------------------------------------------------------------------------
 
-    async def _watch(self, client: FlowClient, ticker: str, due: datetime) -> None:
+    async def _watch(
+        self, client: FlowClient, ticker: str, watch: _Watch, begin: datetime, share: float
+    ) -> None:
+        """Everything about one ticker, from `begin` on; `share` of each interval is its place in it."""
+        with watch.scope:
+            async with trio.open_nursery() as nursery:
+                for data in self._figures.of(ticker):
+                    due = begin + timedelta(seconds=self._settings.data_poll_s * share)
+                    nursery.start_soon(self._figures.follow, client, ticker, data, due)
+                await self._follow(client, ticker, begin + timedelta(seconds=self._poll_s(ticker) * share))
+
+    async def _follow(self, client: FlowClient, ticker: str, due: datetime) -> None:
         while True:
-            await self._wait_until(due)
-            await trio.sleep_until(self._watches[ticker].not_before_loop)
-            await self._wait_for_room()
-            async with self._in_flight:
+            await self._access.wait_until(due)
+            await self._access.wait_for_turn(ticker, self._access.light)
+            async with self._access.in_flight:
                 await self._poll(client, ticker)
-            due = self._next_due(due)
+            due = self._next_due(ticker, due)
 
     async def _drain_one(self, client: FlowClient, ticker: str, left: set[str]) -> None:
-        async with self._in_flight:
-            self._window.take(self._clock.now())
+        async with self._access.in_flight:
+            self._access.light.window.take(self._clock.now())
             if await self._poll(client, ticker):
                 left.discard(ticker)
 
-    def _next_due(self, due: datetime) -> datetime:
+    def _next_due(self, ticker: str, due: datetime) -> datetime:
         """The next time in this ticker's own rhythm: missed polls are not made up for."""
-        interval_s = self._interval_s()
+        interval_s = self._interval_s(ticker)
         late_s = max(0.0, (self._clock.now() - due).total_seconds())
         return due + timedelta(seconds=interval_s * (1 + math.floor(late_s / interval_s)))
 
-    def _interval_s(self) -> float:
+    def _poll_s(self, ticker: str) -> float:
+        return next(
+            (own_s for name, own_s in self._settings.poll_of if name == ticker), self._settings.poll_s
+        )
+
+    def _interval_s(self, ticker: str) -> float:
         """The poll interval, longer where the service's limit or the machine cannot bear it."""
-        of_service_s = 60 * len(self._watches) / self._window.limit
-        if of_service_s > self._settings.poll_s and not self._throttled:
+        poll_s = self._poll_s(ticker)
+        wanted_per_min = sum(60 / self._poll_s(each) for each in self._watches)
+        stretch = max(1.0, wanted_per_min / self._access.light.window.limit)
+        if stretch > 1 and not self._throttled:
             self._throttled = True
-            text = f"{self._settings.name}: polling every {of_service_s:.0f} s, the service allows no more"
-            self._alarm("signals_throttled", text)
-        return max(self._settings.poll_s, of_service_s, self._machine_interval_s())
+            text = f"{self._settings.name}: polling every {poll_s * stretch:.0f} s"
+            self._desk.alarm("signals_throttled", f"{text}, the service allows no more")
+        return max(poll_s * stretch, self._machine_interval_s())
 
     def _machine_interval_s(self) -> float:
         return len(self._watches) / MAX_POLLS_PER_LOOP_S * self._clock.speed
 
-    def _allowance_s(self) -> float:
-        stretched_s = max(0.0, self._machine_interval_s() - self._settings.poll_s)
+    def _max_age_s(self, ticker: str) -> float:
+        own_s = self._settings.max_age_s
+        return own_s if own_s is not None else self._poll_s(ticker) + AGE_GRACE_S
+
+    def _allowance_s(self, ticker: str) -> float:
+        stretched_s = max(0.0, self._machine_interval_s() - self._poll_s(ticker))
         return stretched_s + MACHINE_ALLOWANCE_LOOP_S * self._clock.speed
-
-    async def _wait_until(self, market: datetime) -> None:
-        while self._clock.now() < market:
-            left_loop_s = self._clock.loop_time_of(market) - trio.current_time()
-            await trio.sleep(min(max(left_loop_s, 0.001), GLANCE_LOOP_S))
-
-    async def _wait_for_room(self) -> None:
-        """Until the service's limit has room for one more request, which is then ours."""
-        while True:
-            now = self._clock.now()
-            if now >= self._hold_until and self._window.take(now):
-                return
-            await self._wait_until(max(self._hold_until, self._window.free_at(now)))
 
     # --- one poll ---------------------------------------------------------------------------------
 
@@ -251,33 +219,28 @@ class HttpSignalSource:
         """Ask for what is new and take it; whether the whole of it came."""
         bodies, trouble = await fetch_all(partial(self._fetch, client, ticker), self._since(ticker))
         await self._take(ticker, bodies, whole=trouble is None)
-        if trouble is None:
-            self._note_success(ticker)
-        else:
-            self._note_trouble(ticker, trouble)
+        self._access.settle(ticker, trouble)
         return trouble is None
 
     def _since(self, ticker: str) -> datetime | None:
-        now, seen_until = self._clock.now(), self._watches[ticker].seen_until
-        if seen_until is None:
-            return now - timedelta(seconds=self._look_back_s) if math.isfinite(self._look_back_s) else None
-        return min(now, seen_until) - timedelta(seconds=self._limits.max_age_s)
+        """From where to ask: what may still be acted on is asked for again, since it may have come late."""
+        now, watch = self._clock.now(), self._watches.get(ticker)
+        overlap = timedelta(seconds=self._max_age_s(ticker))
+        if watch is not None and watch.seen_until is not None:
+            return min(now, watch.seen_until) - overlap
+        if not math.isfinite(self._look_back_s):
+            return None
+        # After a restart, also what was missed meanwhile.
+        heard_at = self._desk.heard_at or now
+        return min(now - timedelta(seconds=self._look_back_s), heard_at - overlap)
 
     async def _fetch(
         self, client: FlowClient, ticker: str, start: str | None, end: str | None
     ) -> FetchOutcome:
         # The first page was admitted with the poll, further ones are rare: the part of the limit that
         # polls leave free is theirs.
-        self._statistics.polls += 1
-        outcome = await client.fetch_predictions(ticker, start, end)
-        self._heed(outcome.allowance)
-        return outcome
-
-    def _heed(self, allowance: Allowance) -> None:
-        if allowance.limit:
-            self._window.limit = max(1, int(allowance.limit * BUDGET_SHARE))
-        if allowance.remaining == 0 and allowance.reset_s:
-            self._hold_until = self._clock.now() + timedelta(seconds=allowance.reset_s)
+        request = partial(client.fetch_predictions, ticker, start, end)
+        return await self._access.ask(self._access.light, request)
 
     # --- what came --------------------------------------------------------------------------------
 
@@ -288,54 +251,29 @@ class HttpSignalSource:
             if named is not None and named != ticker and named in self._watches:
                 # Its own poll brings it, if the service means it.
                 continue
-            self._take_one(body)
+            self._take_one(ticker, body)
             stamp = timestamp_of(body)
             if whole and stamp is not None:
-                self._note_stamp(ticker, datetime.fromtimestamp(stamp / 1000, UTC), self._clock.now())
+                self._note_stamp(ticker, datetime.fromtimestamp(stamp / 1000, UTC))
             if number % CHUNK == 0:
                 await trio.lowlevel.checkpoint()
 
-    def _take_one(self, body: object) -> None:
-        now, name = self._clock.now(), self._settings.name
-        judgement = judge(
-            self._seen, body, self._limits, at=now, source=name, allowance_s=self._allowance_s()
+    def _take_one(self, ticker: str, body: object) -> None:
+        judgement = self._desk.take(
+            body,
+            self._settings,
+            max_age_s=self._max_age_s(ticker),
+            allowance_s=self._allowance_s(ticker),
         )
         if judgement.events:
-            self._statistics.received += 1
-            self._perform(judgement)
+            self._received += 1
         else:
-            self._statistics.repeated += 1
+            self._repeated += 1
 
-    def _perform(self, judgement: Judgement) -> None:
-        """Journal, remember, hand on: in this order."""
-        if judgement.events:
-            self._journal.append(STREAM, judgement.events)
-        for event in judgement.events:
-            self._seen.evolve(event)
-        if judgement.passed is not None:
-            self._deliver(judgement.passed)
-            self._handed_on.add(judgement.passed.signal_id)
-
-    def _note_stamp(self, ticker: str, stamp: datetime, at: datetime) -> None:
+    def _note_stamp(self, ticker: str, stamp: datetime) -> None:
         """A stamp from the future moves nothing: it would hide what comes before it."""
         watch = self._watches.get(ticker)
-        if watch is not None and stamp <= at and (watch.seen_until is None or stamp > watch.seen_until):
+        if watch is None or stamp > self._clock.now():
+            return
+        if watch.seen_until is None or stamp > watch.seen_until:
             watch.seen_until = stamp
-
-    # --- troubles ---------------------------------------------------------------------------------
-
-    def _note_trouble(self, ticker: str, trouble: Trouble) -> None:
-        self._statistics.troubles += 1
-        name = self._settings.name
-        if self._health.note_failure(ticker, trouble.kind):
-            text = f"{name}: {ticker}: {trouble.text}; trading goes on, signals may be missing"
-            self._alarm(f"signals_{trouble.kind.value}", text)
-        backoff_loop_s = self._health.backoff_loop_s(ticker, self._random)
-        self._watches[ticker].not_before_loop = trio.current_time() + backoff_loop_s
-
-    def _note_success(self, ticker: str) -> None:
-        for kind in self._health.note_success(ticker):
-            self._alarm("signals_recovered", f"{self._settings.name}: {kind.value} is over")
-
-    def _alarm(self, code: str, text: str) -> None:
-        self._journal.append(STREAM, [AlarmEvent(at=self._clock.now(), code=code, text=text)])

@@ -27,7 +27,7 @@ import trio
 from actors.simulated_tws_books import BooksFile, SavedState
 from actors.simulated_tws_connection import Connection
 from actors.simulated_tws_door import FrontDoor, ignore
-from actors.simulated_tws_record import Record, SymbolBooks
+from actors.simulated_tws_record import Record, SymbolBooks, Witness
 from protocol.exchange.contracts import NEW_YORK
 from protocol.exchange.fault_armed import FaultState
 from protocol.exchange.fault_effects import ChangeDoor
@@ -210,6 +210,14 @@ class SimulatedTws:
         self._plan.advance(self._market_now)
         self._hand_out()
         return number
+
+    def disarm(self) -> None:
+        """No fault begins any more; one that has begun runs its course."""
+        self._plan.disarm()
+
+    def watch(self, witness: Witness) -> None:
+        """Tell `witness` what happens, before any client hears of it."""
+        self._record.witness = witness
 
     def fault_states(self) -> tuple[FaultState, ...]:
         return self._plan.states()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 import trio
@@ -15,6 +16,7 @@ from actors.simulated_tws_books import BooksFile
 from protocol.exchange.account import VenuePosition
 from protocol.exchange.coverage import Coverage
 from protocol.exchange.fault_armed import FaultState
+from protocol.exchange.happenings import Happening
 from protocol.exchange.truth import Moment, client_line, end_line, fault_line, happening_line
 from protocol.exchange.tws_order_desk import Noted
 from protocol.exchange.venue import Venue
@@ -36,6 +38,14 @@ class SymbolBooks:
     max_uncovered_s: float
 
 
+class Witness(Protocol):
+    """Who looks on in the same process, and is told what the truth file says, before any client is."""
+
+    def happened(self, happening: Happening) -> None: ...
+    def connected(self, client_id: int, *, up: bool) -> None: ...
+    def fault(self, kind: str, what: str, at: datetime) -> None: ...
+
+
 class Record:
     """Told of everything that happens, before any client is."""
 
@@ -46,6 +56,7 @@ class Record:
         self._venue, self._books, self._mono = venue, books, mono
         self._coverage = Coverage()
         self._time_saved_loop_s = self._all_saved_loop_s = float("-inf")
+        self.witness: Witness | None = None
         self._truth = None if truth is None else os.open(truth, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def begin(self) -> None:
@@ -55,15 +66,24 @@ class Record:
     def happened(self, noted: Sequence[Noted], at: datetime, connected: tuple[int, ...]) -> None:
         """A batch that counts as one instant."""
         self._coverage.feed([note.happening for note in noted], trio.current_time())
+        if self.witness is not None:
+            for note in noted:
+                self.witness.happened(note.happening)
+        if self._truth is None:
+            return
         moment = Moment(at, self._mono(), connected)
         self._write(*(happening_line(note, moment) for note in noted))
 
     def client(self, client_id: int, at: datetime, connected: tuple[int, ...], *, came: bool) -> None:
         """A client has connected, or is gone; `connected` are those that are there now."""
         self._coverage.link(bool(connected), trio.current_time())
+        if self.witness is not None:
+            self.witness.connected(client_id, up=came)
         self._write(client_line(Moment(at, self._mono(), connected), client_id, came=came))
 
     def fault(self, name: str, what: str, at: datetime, connected: tuple[int, ...]) -> None:
+        if self.witness is not None:
+            self.witness.fault(name, what, at)
         self._write(fault_line(Moment(at, self._mono(), connected), name, what))
 
     def save(

@@ -179,6 +179,7 @@ class Supervisor:
             id=self.spec.name,
             start=start,
             ask_stop=self.stop,
+            below=self.which_children,
             is_supervisor=True,
             shutdown_loop_s=math.inf,
             init_timeout_loop_s=math.inf,

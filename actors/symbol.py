@@ -23,6 +23,7 @@ from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, UseRules, 
 from protocol.events import BaseEvent, PeerAskedEvent, PredictionSignalEvent
 from protocol.market_view import MarketView
 from protocol.reports import HistoryLoaded, LinkState, SymbolSnapshot
+from protocol.risk.words import EntryProposal, Refused
 from protocol.rules.rule import Rule
 from protocol.rules.used import indicators_used
 from protocol.rules.watching import turned
@@ -65,7 +66,9 @@ class SymbolActor:
         ask_peer: Callable[[PeerAskedEvent], None],
         probe: Callable[[SymbolActor, tuple[BaseEvent, ...]], None],
         history: BarStore | None = None,
+        admits: Callable[[EntryProposal, datetime], Refused | None] | None = None,
     ) -> None:
+        """`admits` asks the account's limits whether an entry may be decided at all."""
         self.plan, self.mailbox = plan, mailbox
         self.state = SymbolState.begin(plan.symbol)
         self.view = MarketView(plan.atr, plan.indicators)
@@ -78,7 +81,7 @@ class SymbolActor:
         self.broker_position = self.broker_orders = 0
         self._broker, self._journal, self._clock = broker, journal, clock
         self._timers, self._set_epoch, self._probe = timers, set_epoch, probe
-        self._ask_peer = ask_peer
+        self._ask_peer, self._admits = ask_peer, admits
         self._epoch = 0
         self._early: deque[PredictionSignalEvent] = deque()
         self._history_of = -1
@@ -110,6 +113,7 @@ class SymbolActor:
         self.view = MarketView(self.plan.atr, self.plan.indicators)
         # Nobody repeats the state of the link for a restart; what changed meanwhile is in the mailbox.
         self.view.link_changed(link, generation)
+        self.view.admits = self._admits
         task_status.started()
         self._probe(self, ())
         self.ask_books()

@@ -3,7 +3,7 @@
 root  rest_for_one
 ├─ journal
 ├─ trading  one_for_one
-│   ├─ broker   router   timers   portfolio
+│   ├─ broker   custodian   router   timers   portfolio
 │   └─ symbols  one_for_one, each quarantined on its own when exhausted
 └─ edge  one_for_one: signal sources, terminal; never a reason to stop trading
 """
@@ -19,7 +19,8 @@ import attrs
 import trio
 
 from actors.broker import Broker, BrokerRefused, NoBroker
-from actors.child import ChildSpec, Down, SupervisorSpec, Up
+from actors.child import ChildSpec, ChildState, Down, SupervisorSpec, Up
+from actors.custodian import Custodian
 from actors.journal import Journal, keep
 from actors.kills import Kills
 from actors.mailbox import Mailbox, Poison
@@ -32,7 +33,16 @@ from actors.symbol import SymbolActor, stream_of
 from actors.timers import Timers
 from actors.tws_link import Link
 from protocol import configuration_note
-from protocol.commands import BrokerCommand, EndHedge, Flatten, HedgeTrade, Stop, UseRules, Wake
+from protocol.commands import (
+    BrokerCommand,
+    CancelEntries,
+    EndHedge,
+    Flatten,
+    HedgeTrade,
+    Stop,
+    UseRules,
+    Wake,
+)
 from protocol.events import (
     AlarmEvent,
     PeerAskedEvent,
@@ -48,17 +58,17 @@ from protocol.rule_checks import rule_faults
 from protocol.rules.rule import Rule
 from protocol.rules.used import indicators_used
 from protocol.session_latency import Latencies
-from protocol.settings import Settings, wants_equity
+from protocol.settings import Settings
 from protocol.supervision import ExitKind
 from protocol.supervision_plan import OnExhausted, Strategy
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan, rules_of
-from protocol.values import MAIN, OrderRef, Side, Symbol
+from protocol.values import MAIN, OrderRef, OrderSpec, Side, Symbol
 from protocol.warm_up import BarStore
 
 SYSTEM_STREAM = "system"
 SYMBOL_PREFIX = "symbol:"
-BROKER, ROUTER, TIMERS, PORTFOLIO = "broker", "router", "timers", "portfolio"
+BROKER, CUSTODIAN, ROUTER, TIMERS, PORTFOLIO = "broker", "custodian", "router", "timers", "portfolio"
 """Names of actors: of those that all symbols share, and how a symbol's own begins."""
 
 
@@ -68,6 +78,11 @@ class Edge:
 
     id: str
     start: Callable[[int, trio.TaskStatus[None]], Awaitable[None]]
+
+
+class _OpenGate:
+    def judge(self, *_: object, **__: object) -> None:
+        return None
 
 
 class TradingSystem:
@@ -114,8 +129,11 @@ class TradingSystem:
             deliver=self.router.deliver,
             clock=clock,
             on_sent=self._note_sent,
-            wants_equity=wants_equity(settings),
+            gate=_OpenGate(),
+            wants_figures=True,
         )
+        self.custodian = self._custodian(instance)
+        self.router.guard = self.custodian
         self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
         self.portfolio = Portfolio(
             portfolio_rules(settings.rules), settings.schedule, journal=journal, clock=clock,
@@ -171,6 +189,29 @@ class TradingSystem:
             history=self._history,
         )
 
+    def _custodian(self, instance: str) -> Custodian:
+        def states() -> dict[Symbol, ChildState]:
+            return {
+                Symbol(child.id.removeprefix(SYMBOL_PREFIX)): child.state
+                for child in self.symbol_tree.which_children()
+            }
+
+        def spec_of(ref: OrderRef) -> OrderSpec | None:
+            sent = self.broker.session.orders.get(ref)
+            return None if sent is None else sent.asked
+
+        return Custodian(
+            states=states,
+            spec_of=spec_of,
+            epoch_of=self.broker.epoch_of,
+            stream_of=stream_of,
+            instance=instance,
+            broker=self.broker_mailbox,
+            journal=self.journal,
+            clock=self.clock,
+            schedule=self.settings.schedule,
+        )
+
     # --- the tree -----------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -200,6 +241,7 @@ class TradingSystem:
             period_loop_s=60.0,
             children=(
                 ChildSpec(id=BROKER, start=self.broker.run, intensity=5, fatal=fatal),
+                ChildSpec(id=CUSTODIAN, start=self.custodian.run, intensity=5),
                 ChildSpec(id=ROUTER, start=self.router.run),
                 ChildSpec(id=TIMERS, start=self.timers.run),
                 self.symbol_tree.as_child(),
@@ -257,7 +299,9 @@ class TradingSystem:
     def _note_symbol(self, change: Up | Down) -> None:
         """A symbol's mailbox learns of its owner's death: what was in hand is delivered once more."""
         if isinstance(change, Down):
-            mailbox = self.mailboxes[Symbol(change.id.removeprefix(SYMBOL_PREFIX))]
+            symbol = Symbol(change.id.removeprefix(SYMBOL_PREFIX))
+            self.symbols[symbol].ready = False
+            mailbox = self.mailboxes[symbol]
             mailbox.owner_died(blame=change.exit.kind is ExitKind.CRASH)
 
     def _note_trading(self, change: Up | Down) -> None:
@@ -268,6 +312,8 @@ class TradingSystem:
                 self.broker_mailbox.owner_died(blame=blame)
             elif change.id == ROUTER:
                 self.router.mailbox.owner_died(blame=blame)
+            elif change.id == CUSTODIAN:
+                self.custodian.mailbox.owner_died(blame=blame)
 
     def _poison_of(self, symbol: Symbol) -> Callable[[Poison[SymbolMessage]], None]:
         def poisoned(poison: Poison[SymbolMessage]) -> None:
@@ -340,8 +386,7 @@ class TradingSystem:
         """One symbol asks another, or all of them; each decides about its own position."""
         now = self.clock.now()
         if asked.what == "flatten":
-            for symbol in self.symbols:
-                self.router.command(symbol, Flatten(now, asked.reason))
+            self.flatten("", asked.reason)
             return
         peer = Symbol(asked.peer)
         if peer not in self.symbols:
@@ -353,6 +398,26 @@ class TradingSystem:
         else:
             self.router.command(peer, EndHedge(now, asked.symbol, asked.trade))
 
+    def flatten(self, symbol: str, reason: str) -> None:
+        """Close the position of a symbol, or of all for an empty name, whoever looks after it now."""
+        now = self.clock.now()
+        for each in self.symbols if not symbol else (Symbol(symbol),):
+            self.router.command(each, Flatten(now, reason))
+            self.custodian.flatten(each, reason)
+
+    def cancel_entries(self, reason: str) -> None:
+        """No entry works on or is still to come; stops and targets stay. The custodian does so anyway."""
+        for symbol in self.symbols:
+            self.router.command(symbol, CancelEntries(self.clock.now(), reason))
+
+    def restart_symbol(self, symbol: Symbol, why: str) -> bool:
+        """Crash the actor of a symbol on purpose; it comes back at once. False if it is not alive."""
+        return self.symbol_tree.kill(SYMBOL_PREFIX + symbol, why)
+
+    def release_symbol(self, symbol: Symbol) -> bool:
+        """Start a symbol's actor that is in quarantine; False if it is in none."""
+        return self.symbol_tree.release(SYMBOL_PREFIX + symbol)
+
     def _wake(self, symbol: Symbol, at: datetime) -> None:
         self.router.command(symbol, Wake(at))
 
@@ -361,7 +426,11 @@ class TradingSystem:
     @property
     def at_rest(self) -> bool:
         """Every symbol is flat, with nothing at the broker, and has handled all its mail."""
-        return all(actor.at_rest and not actor.mailbox.waiting for actor in self.symbols.values())
+        guards = self.custodian.guards
+        return all(
+            guards[symbol].flat if symbol in guards else actor.at_rest and not actor.mailbox.waiting
+            for symbol, actor in self.symbols.items()
+        )
 
     @property
     def entering(self) -> bool:

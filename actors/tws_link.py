@@ -30,6 +30,14 @@ class LinkDown(Exception):
     """There is no link, or no longer; `str()` says why. What was sent last may or may not have arrived."""
 
 
+class NoHandshake(LinkDown):
+    """Something took the connection and never answered."""
+
+
+class NotTws(LinkDown):
+    """Something answered, and not as TWS does."""
+
+
 @attrs.frozen
 class Burst:
     """What one read brought. `received_at` is the loop time of that read."""
@@ -96,11 +104,11 @@ async def shake_hands(stream: trio.abc.Stream, timeout_loop_s: float) -> tuple[i
                 if hello is not None:
                     return hello.version, handshake.leftover
     except trio.TooSlowError:
-        raise LinkDown(f"no answer to the handshake within {timeout_loop_s:g} s") from None
+        raise NoHandshake(f"no answer to the handshake within {timeout_loop_s:g} s") from None
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         raise LinkDown("the connection broke during the handshake") from None
     except BadMessage as problem:
-        raise LinkDown(f"this is not TWS: {problem}") from None
+        raise NotTws(f"this is not TWS: {problem}") from None
 
 
 class StreamLink:

@@ -11,11 +11,12 @@ from decimal import Decimal
 from typing import Final
 
 from protocol.chores import Chores
-from protocol.entry import market_refusal, quantity_refusal
+from protocol.entry import market_refusal, quantity_refusal, risk_refusal
 from protocol.events import NewOrderEvent
 from protocol.linked_orders import LinkedOrders
 from protocol.order import Order
 from protocol.planning import Refusal
+from protocol.risk.words import EntryProposal
 from protocol.schedule import DayPhase, phase
 from protocol.values import DOUBLEDOWN, SCALE, OrderSpec, OrderStatus, OrderType, Side, TimeInForce
 
@@ -82,6 +83,7 @@ def double_down(
     assert limit is not None
     limit = grid.floor(limit) if trade.side is Side.BUY else grid.ceil(limit)
     refusal = quantity_refusal(chores.plan.limits, quantity, limit)
+    refusal = refusal or _risk_refusal(chores, trade, quantity, limit)
     if refusal is not None:
         return refusal
     ref = chores.plan.ref(trade.trade, DOUBLEDOWN, trade.next_revision(DOUBLEDOWN))
@@ -92,6 +94,12 @@ def double_down(
     return None
 
 
+def _risk_refusal(chores: Chores, trade: LinkedOrders, quantity: int, price: Decimal) -> Refusal | None:
+    return risk_refusal(chores, EntryProposal(
+        chores.plan.symbol, trade.side, quantity, price, trade.stop_distance, quantity, addition=True
+    ))  # fmt: skip
+
+
 def add_at_market(
     chores: Chores, trade: LinkedOrders, role: str, level: int, quantity: int
 ) -> Refusal | None:
@@ -99,7 +107,9 @@ def add_at_market(
     refusal = market_refusal(chores)
     price = chores.view.far_side(trade.side)
     if refusal is None and price is not None:
-        refusal = quantity_refusal(chores.plan.limits, quantity, Decimal(repr(price)))
+        at_price = Decimal(repr(price))
+        refusal = quantity_refusal(chores.plan.limits, quantity, at_price)
+        refusal = refusal or _risk_refusal(chores, trade, quantity, at_price)
     if refusal is not None:
         return refusal
     ref = chores.plan.ref(trade.trade, role, trade.next_revision(role))

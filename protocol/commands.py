@@ -85,6 +85,14 @@ class Stop:
 
 
 @attrs.frozen
+class CancelEntries:
+    """Cancel working entries and forget planned ones; positions keep their stops and targets."""
+
+    at: datetime
+    reason: str
+
+
+@attrs.frozen
 class HedgeTrade:
     """Another symbol asks this one to hold `dollars` (signed) against its trade, with a stop of its own."""
 
@@ -112,4 +120,4 @@ class UseRules:
     rules: tuple[Rule, ...]
 
 
-SymbolCommand: TypeAlias = Wake | Flatten | Stop | HedgeTrade | EndHedge | UseRules
+SymbolCommand: TypeAlias = Wake | Flatten | Stop | CancelEntries | HedgeTrade | EndHedge | UseRules

@@ -18,6 +18,8 @@ from decimal import Decimal
 import attrs
 import orjson
 
+from protocol.config_alerts import read_alerts
+from protocol.config_log import read_log
 from protocol.config_reading import EnvironmentText, Table, as_table, is_table, suggest
 from protocol.config_rules import DEFAULT_RULES, hedges_of, read_rules, read_symbols
 from protocol.config_rules_parts import DEFAULT_SIZING
@@ -81,6 +83,8 @@ def resolve(
         rules=rules,
         atr=read_indicators(root.section("indicators")),
         journal_path=journal.text("path", ""),
+        alerts=read_alerts(root.section("alerts")),
+        log=read_log(root.section("log")),
     )
     journal.close()
     root.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from protocol.config import config_hash
+from protocol.config_alerts import describe_channel
+from protocol.config_log import describe_log
 from protocol.config_rules_text import describe_rule, describe_sizing
-from protocol.settings import Settings, StockFacts
+from protocol.settings import LogSettings, Settings, StockFacts
 from protocol.source_settings import HttpSource
 
 _SHOWN_OF_ACCOUNT = 2
@@ -28,6 +30,8 @@ def describe(settings: Settings) -> tuple[str, ...]:
             for entry in settings.symbols
         ),
         *(f"rule {rule.name}: {describe_rule(rule)}" for rule in settings.rules),
+        *(f"alerts {describe_channel(channel)}" for channel in settings.alerts),
+        *([] if settings.log == LogSettings() else [describe_log(settings.log)]),
         f"configuration {config_hash(settings)[:12]}",
     )
 

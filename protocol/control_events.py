@@ -7,6 +7,7 @@ not a prediction, `system` for health. Like all events they are written before a
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 import attrs
 
@@ -63,6 +64,18 @@ class LimitTightenedEvent(SystemEvent):
     before: str
     who: str
     why: str
+
+
+@attrs.frozen(kw_only=True)
+class EquityEvent(SystemEvent):
+    """The account's worth in dollars when the day began (`first`) and at its best so far (`best`).
+
+    Written when the first is known and when the best has grown by a thousandth, so that limits that
+    are parts of them survive a restart.
+    """
+
+    first: Decimal
+    best: Decimal
 
 
 @attrs.frozen(kw_only=True)

@@ -15,6 +15,7 @@ from protocol.planning import Refusal, plan_additions, plan_double_downs, plan_t
 from protocol.protection import stop_spec, target_spec
 from protocol.reports import LinkState
 from protocol.risk.settings import RiskLimits
+from protocol.risk.words import EntryProposal
 from protocol.rules.actions import Enter, OnCloseStop
 from protocol.rules.amounts import AtrMultiple, Distance, RiskFraction, SharesBy, Sizing
 from protocol.schedule import DayPhase, phase
@@ -52,8 +53,28 @@ class Bracket:
     plan: TradePlan
 
 
-def plan_bracket(chores: Chores, entry: Enter) -> Bracket | Refusal:
+def plan_bracket(chores: Chores, entry: Enter, signal_id: str = "") -> Bracket | Refusal:
     """The bracket of an entry now, or why there can be none: books, quote, distances, sizes and limits."""
+    bracket = _plan_bracket(chores, entry)
+    if isinstance(bracket, Refusal):
+        return bracket
+    plan = bracket.plan
+    added = sum(level.quantity for level in (*plan.scale_ins, *plan.double_downs))
+    refusal = risk_refusal(chores, EntryProposal(
+        chores.plan.symbol, bracket.side, bracket.quantity, bracket.reference, bracket.stop_distance,
+        bracket.quantity + added, signal_id,
+    ))  # fmt: skip
+    return refusal or bracket
+
+
+def risk_refusal(chores: Chores, proposal: EntryProposal) -> Refusal | None:
+    """Whether a limit of the account stands against it. The gate will look at the orders themselves again."""
+    admits = chores.view.admits
+    refused = None if admits is None else admits(proposal, chores.at)
+    return None if refused is None else Refusal(refused.code, f"{refused.reason} ({refused.control})")
+
+
+def _plan_bracket(chores: Chores, entry: Enter) -> Bracket | Refusal:
     refusal = market_refusal(chores)
     if refusal is not None:
         return refusal
@@ -269,7 +290,7 @@ def enter_after_reversal(chores: Chores) -> None:
     if now is not DayPhase.OPEN:
         _drop(chores, pending.signal_id, now.value)
         return
-    bracket = plan_bracket(chores, entry)
+    bracket = plan_bracket(chores, entry, pending.signal_id)
     if chores.due(until):
         # The close was long ago, or nobody could look: what the signal was about has passed.
         reason = bracket.reason if isinstance(bracket, Refusal) else "it comes too late"

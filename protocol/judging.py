@@ -59,7 +59,7 @@ def judge_entry(chores: Chores, rule: Rule, entry: Enter, signal_id: str) -> Out
 
 def _judge_fresh(chores: Chores, rule: Rule, entry: Enter, signal_id: str) -> Outcome:
     refusal = timing_refusal(chores, rule)
-    bracket = refusal or plan_bracket(chores, entry)
+    bracket = refusal or plan_bracket(chores, entry, signal_id)
     if isinstance(bracket, Refusal):
         return Outcome.refused(bracket)
     verb = "buys" if bracket.side is Side.BUY else "sells"

@@ -5,11 +5,13 @@ It is rebuilt from history and fresh ticks after every start. Nothing that repla
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import assert_never
 
 from protocol.reports import HistoryLoaded, LinkState
+from protocol.risk.words import EntryProposal, Refused
 from protocol.rules.indicator_names import IndicatorName
 from protocol.series import SymbolBars
 from protocol.settings import Atr
@@ -40,6 +42,8 @@ class MarketView:
         self.why_not = "the broker has not confirmed the symbol yet"
         self.stopping = False
         """Whether the system is about to stop: nothing new is entered."""
+        self.admits: Callable[[EntryProposal, datetime], Refused | None] | None = None
+        """The account's limits, asked before an entry is decided; the broker's gate asks them again."""
         self.equity: Decimal | None = None
         """Of the account, in dollars; None until the broker has told it."""
         self.rule_was: dict[str, bool] = {}

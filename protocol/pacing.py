@@ -100,6 +100,17 @@ class Pacer:
             late.append(entries.popleft().parcel)
         return tuple(late)
 
+    def drop_entries(self) -> tuple[Parcel, ...]:
+        """Take out all entries that wait, also those that a cancel has taken along."""
+        dropped: list[Parcel] = []
+        for urgency in (Urgency.PROTECTION, Urgency.ENTRY):
+            queue = self._queues[urgency]
+            dropped += (waiting.parcel for waiting in queue if waiting.parcel.urgency is Urgency.ENTRY)
+            kept = [waiting for waiting in queue if waiting.parcel.urgency is not Urgency.ENTRY]
+            queue.clear()
+            queue.extend(kept)
+        return tuple(dropped)
+
     def due(self) -> float | None:
         """The loop time at which `take` will have something, or None when nothing waits."""
         for urgency, queue in zip(Urgency, self._queues, strict=True):

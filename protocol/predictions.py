@@ -22,8 +22,11 @@ MAX_TIMESTAMP_MS = 4_102_444_800_000
 """The year 2100. A larger number is no epoch in milliseconds but a mistake (microseconds, for one)."""
 MAX_WHOLE = 10**18
 """An id may be a whole number up to this one."""
+MAX_BODY_BYTES = 65_536
+"""Of one prediction as JSON: a hundred times what the service sends."""
 SHOWN = 40
 """Characters of a wrong value that a reason quotes."""
+_HASH_DIGITS = 24
 VOLATILE_FIELDS = frozenset({"prediction_time"})
 """When the service computed its answer: it may differ between two answers about the same prediction."""
 
@@ -40,10 +43,15 @@ class PredictionFault:
 
 def read_prediction(body: object, *, at: datetime, source: str) -> PredictionSignalEvent | PredictionFault:
     """What `body` (one decoded JSON value) says, received at market time `at` from `source`."""
-    body_hash = hash_body(body)
+    text = _canonical(body)
+    body_hash = _hash(body, text)
     if not isinstance(body, dict):
         return PredictionFault(f"body-{body_hash}", "", body_hash, f"is no object: {_shown(body)}")
     faults: list[str] = []
+    if text is None:
+        faults.append("is nested too deeply, or holds a number or a text that JSON cannot")
+    elif len(text) > MAX_BODY_BYTES:
+        faults.append(f"is {len(text)} bytes, at most {MAX_BODY_BYTES}")
     ticker = _text(body, "ticker", faults)
     signal = _text(body, "signal", faults)
     confidence = _number(body, "confidence", 0.0, 1.0, faults)
@@ -81,14 +89,30 @@ def ticker_of(body: object) -> str | None:
 
 def hash_body(body: object) -> str:
     """The identity of a body: the same for equal JSON, however its keys are ordered."""
-    if isinstance(body, dict):
-        body = {key: value for key, value in body.items() if key not in VOLATILE_FIELDS}
+    return _hash(body, _canonical(body))
+
+
+def _hash(body: object, text: bytes | None) -> str:
+    if text is None:
+        return _hash_walk(_stable(body))
+    return hashlib.sha256(text).hexdigest()[:_HASH_DIGITS]
+
+
+def _stable(body: object) -> object:
+    if not isinstance(body, dict):
+        return body
+    return {key: value for key, value in body.items() if key not in VOLATILE_FIELDS}
+
+
+def _canonical(body: object) -> bytes | None:
+    """The JSON of a body with its keys in order; None for what the encoder cannot write.
+
+    The decoder takes deeper nesting than the encoder, and other decoders take wider integers.
+    """
     try:
-        text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(_stable(body), option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:
-        # The decoder takes deeper nesting than the encoder, and other decoders take wider integers.
-        return _hash_walk(body)
-    return hashlib.sha256(text).hexdigest()[:24]
+        return None
 
 
 def _hash_walk(body: object) -> str:
@@ -105,7 +129,7 @@ def _hash_walk(body: object) -> str:
             pending += value
         else:
             digest.update((hex(value) if isinstance(value, int) else ascii(value)).encode() + b",")
-    return digest.hexdigest()[:24]
+    return digest.hexdigest()[:_HASH_DIGITS]
 
 
 def _shown(value: object) -> str:

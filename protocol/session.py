@@ -14,34 +14,41 @@ from typing import Final
 
 from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
 from protocol.events import BaseEvent, LinkEvent
-from protocol.reports import (
-    LinkChanged,
-    LinkState,
-    RequestKind,
-    RequestRefused,
-)
+from protocol.reports import LinkChanged, LinkState
+from protocol.risk.words import AccountMoney, ContractFacts, DataState, OrderGate, Quote
 from protocol.session_account import AccountFigures
 from protocol.session_books import RECONCILE_LOOP_S, BrokerBooks
 from protocol.session_contracts import Contracts
+from protocol.session_desk import OrderDesk
 from protocol.session_heartbeat import Heartbeat
 from protocol.session_history import History
 from protocol.session_identity import choose_account
 from protocol.session_market_data import Lines
-from protocol.session_orders import NOT_SENT, SentOrders
+from protocol.session_orders import SentOrders
 from protocol.session_phase import Phase, SessionCounts
 from protocol.session_snapshot import Gathering, Part
 from protocol.session_words import CloseLink, Outbox, RefuseBroker, Undecodable, Urgency
 from protocol.settings import BrokerSettings
 from protocol.tws import messages as tws
 from protocol.tws.codes import CodeClass, classify
-from protocol.values import OrderRef, Purpose, Symbol
+from protocol.values import Symbol
 
 PHASE_LOOP_S = 10.0
 """Silence in a phase of the link-up after which it has failed."""
 FIRST_REQUEST_ID: Final = 1_000_000_000
 """Order ids and request ids answer in one field of an error; far apart, they are never mixed up."""
-DATA_ENDED: Final = frozenset({10182, 10225})
-"""A subscription that has ended by itself and has to be made again."""
+LIVE_DATA: Final = 1
+"""Of the types of market data; 2 is frozen, 3 delayed, 4 both."""
+DATA_STATES: Final = {
+    101: DataState.NO_LINE, 354: DataState.NOT_PERMITTED, 10089: DataState.NOT_PERMITTED,
+    10168: DataState.NOT_PERMITTED, 10186: DataState.NOT_PERMITTED, 10167: DataState.DELAYED,
+    10182: DataState.ENDED, 10225: DataState.ENDED, 10197: DataState.COMPETING,
+}  # fmt: skip
+"""What an error about a subscription says of its data. 10090 (a part is missing) leaves the rest flowing."""
+DATA_AGAIN: Final = frozenset({10182, 10225, 10197, 101})
+"""A subscription that ended, or could not be had, and is made again with the next regular look."""
+SILENCE_S: Final = 30.0
+"""Market time without a word of a line, while others speak, after which it is asked for anew."""
 
 
 class Session:
@@ -53,16 +60,19 @@ class Session:
         symbols: Iterable[Symbol],
         instance: str,
         *,
-        wants_equity: bool = False,
+        gate: OrderGate,
+        wants_figures: bool = False,
     ) -> None:
+        """`gate` has the last word on every order; `wants_figures`: it, or anybody, needs the account's."""
         self.settings = settings
         self.orders = SentOrders(instance, settings.client_id)
         self.contracts = Contracts(symbols)
         self.lines = Lines()
         self.books = BrokerBooks(self.orders, self.contracts, self.lines, self._fresh_id)
         self.history = History()
-        self.figures = AccountFigures(wanted=wants_equity)
+        self.figures = AccountFigures(wanted=wants_figures)
         self.counts = SessionCounts()
+        self._desk = OrderDesk(self.orders, self.contracts, gate, self)
         self.phase = Phase.DOWN
         self.generation = 0
         self._told = LinkState.DOWN
@@ -100,6 +110,20 @@ class Session:
     def account(self) -> str:
         return self.orders.account
 
+    @property
+    def money(self) -> AccountMoney:
+        return self.figures.money
+
+    def quote(self, symbol: Symbol) -> Quote | None:
+        return self.lines.quote(symbol)
+
+    def contract_facts(self, symbol: Symbol) -> ContractFacts | None:
+        known = self.contracts.qualified.get(symbol)
+        if known is None:
+            return None
+        contract = known.contract
+        return ContractFacts(contract.con_id, contract.currency, contract.exchange, known.grid)
+
     def link_opened(self, out: Outbox) -> None:
         """The handshake is done."""
         self.generation += 1
@@ -120,6 +144,7 @@ class Session:
         self.lines.clear()
         self.books.link_lost()
         self.history.link_lost()
+        self.figures.link_lost()
         self._tell_state(reason, out)
 
     def _enter(self, phase: Phase, out: Outbox) -> None:
@@ -155,12 +180,8 @@ class Session:
             self.counts.stale_commands += 1
             return
         match command:
-            case PlaceOrders():
-                self._place(command, out)
-            case ModifyOrder():
-                self._modify(command, out)
-            case CancelOrder():
-                self._cancel(command, out)
+            case PlaceOrders() | ModifyOrder() | CancelOrder():
+                self._desk.serve(command, out)
             case AskSnapshot():
                 self.books.ask(command.symbol)
                 self.figures.tell_again(out)
@@ -168,51 +189,6 @@ class Session:
             case AskHistory():
                 self.history.ask(command, out)
                 self._send_history(out)
-
-    def _place(self, command: PlaceOrders, out: Outbox) -> None:
-        adds_risk = any(spec.purpose is Purpose.ENTRY for spec in command.orders)
-        contract = self.contracts.contract(command.symbol)
-        why_not = self._why_not(command.symbol, adds_risk=adds_risk)
-        if why_not is None and contract is not None:
-            self.orders.place(command, contract, out)
-            return
-        for spec in command.orders:
-            known = self.orders.get(spec.ref) is not None
-            reason = f"not sent: {why_not}"
-            out.tell(
-                command.symbol,
-                RequestRefused(out.at, spec.ref, RequestKind.PLACE, NOT_SENT, reason, terminal=not known),
-            )
-
-    def _modify(self, command: ModifyOrder, out: Outbox) -> None:
-        adds_risk = command.order.purpose is Purpose.ENTRY
-        contract = self.contracts.contract(command.symbol)
-        why_not = self._why_not(command.symbol, adds_risk=adds_risk)
-        if why_not is None and contract is not None:
-            self.orders.modify(command, contract, out)
-        else:
-            self._refuse(command.symbol, command.order.ref, RequestKind.MODIFY, why_not, out)
-
-    def _cancel(self, command: CancelOrder, out: Outbox) -> None:
-        why_not = self._why_not(command.symbol, adds_risk=False)
-        if why_not is None:
-            self.orders.cancel(command, out)
-        else:
-            self._refuse(command.symbol, command.ref, RequestKind.CANCEL, why_not, out)
-
-    @staticmethod
-    def _refuse(symbol: Symbol, ref: OrderRef, kind: RequestKind, why: str | None, out: Outbox) -> None:
-        out.tell(symbol, RequestRefused(out.at, ref, kind, NOT_SENT, f"not sent: {why}", terminal=False))
-
-    def _why_not(self, symbol: Symbol, *, adds_risk: bool) -> str | None:
-        """Why nothing can be sent for a symbol now. New risk needs a reconciled link, an exit any link."""
-        if self.state is LinkState.DOWN:
-            return "there is no session with the broker"
-        if symbol not in self.contracts.qualified:
-            return self.contracts.left_out.get(symbol, "its contract is not known yet")
-        if adds_risk and self.state is not LinkState.UP:
-            return "the link is not reconciled, or TWS is cut off: no new risk"
-        return None
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -330,9 +306,22 @@ class Session:
         self.lines.open(req_id, symbol)
         out.ask(tws.ReqMktData(req_id, self.contracts.qualified[symbol].contract))
 
+    def _subscribe_again(self, out: Outbox) -> None:
+        """Lines that ended, or that are silent while others speak: asked for anew under another id."""
+        for symbol in self.lines.silent(out.at, SILENCE_S):
+            self._ended_lines[symbol] = None
+        for symbol in self._ended_lines:
+            for req_id in self.lines.drop(symbol):
+                out.ask(tws.CancelMktData(req_id))
+            self._subscribe_one(symbol, out)
+        self._ended_lines.clear()
+
     def _market_data_type(self, req_id: int, kind: int, out: Outbox) -> None:
         symbol = self.lines.symbol_of(req_id)
-        if symbol is not None and kind != 1:
+        if symbol is None:
+            return
+        self.lines.note(symbol, DataState.LIVE if kind == LIVE_DATA else DataState.DELAYED)
+        if kind != LIVE_DATA:
             self._alarm("DATA_NOT_LIVE", f"{symbol}: the market data is not live (type {kind})", out, symbol)
 
     def _send_history(self, out: Outbox) -> None:
@@ -377,7 +366,9 @@ class Session:
             self.history.failed(message.id, out)
         elif symbol is not None:
             self._alarm(f"MARKET_DATA_{message.code}", f"{symbol}: {text}", out, symbol)
-            if message.code in DATA_ENDED:
+            if message.code in DATA_STATES:
+                self.lines.note(symbol, DATA_STATES[message.code])
+            if message.code in DATA_AGAIN:
                 # Not at once: a farm that is down would end the new one too, and so on without a pause.
                 self._ended_lines[symbol] = None
                 self.books.look_again(out)
@@ -462,9 +453,7 @@ class Session:
         self._send_history(out)
         if self.books.reconcile_at is not None and out.loop_s >= self.books.reconcile_at:
             self.books.reconcile_at = out.loop_s + RECONCILE_LOOP_S
-            for symbol in self._ended_lines:
-                self._subscribe_one(symbol, out)
-            self._ended_lines.clear()
+            self._subscribe_again(out)
             if self.books.gathering is None and not self._cut_off:
                 self.books.gather(out, routine=True)
         self._gather_if_free(out)

@@ -1,15 +1,21 @@
-"""What the session knows of the account's money: its worth, for sizes that are a part of it."""
+"""What the session knows of the account's money: its worth, and what of it is free."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from typing import Final
+
+import attrs
 
 from protocol.reports import AccountReport
+from protocol.risk.words import AccountMoney
 from protocol.session_words import Outbox
 from protocol.tws import messages as tws
 
-WORTH = "NetLiquidation"
+WORTH: Final = "NetLiquidation"
+FIELDS: Final = {WORTH: "equity", "ExcessLiquidity": "excess_liquidity", "BuyingPower": "buying_power"}
+"""Tags of TWS's account summary, and what they are here."""
 
 
 class AccountFigures:
@@ -19,31 +25,38 @@ class AccountFigures:
     """
 
     def __init__(self, *, wanted: bool) -> None:
+        self.money = AccountMoney()
         self._wanted = wanted
         self._req_id: int | None = None
-        self._equity: Decimal | None = None
 
     def ask(self, fresh_id: Callable[[], int], out: Outbox) -> None:
         if self._wanted:
+            if self._req_id is not None:
+                out.ask(tws.CancelAccountSummary(self._req_id))
             self._req_id = fresh_id()
-            out.ask(tws.ReqAccountSummary(self._req_id, "All", WORTH))
+            out.ask(tws.ReqAccountSummary(self._req_id, "All", ",".join(FIELDS)))
 
-    def knows_id(self, req_id: int) -> bool:
-        return req_id == self._req_id
+    def link_lost(self) -> None:
+        """A subscription ends with its link; what it told last stands."""
+        self._req_id = None
 
     def receive(self, message: tws.AccountSummary, account: str, out: Outbox) -> None:
-        """A figure that is no number, of another account or tag is let go: the size is refused meanwhile."""
-        if message.req_id != self._req_id or message.tag != WORTH or message.account != account:
+        """A figure that is no number, of another account or tag is let go: the last good one stands."""
+        field = FIELDS.get(message.tag)
+        if field is None or message.req_id != self._req_id or message.account != account:
             return
         try:
-            equity = Decimal(message.value)
+            figure = Decimal(message.value)
         except InvalidOperation:
             return
-        if equity.is_finite() and equity != self._equity:
-            self._equity = equity
-            out.tell(None, AccountReport(out.at, equity))
+        if not figure.is_finite() or getattr(self.money, field) == figure:
+            return
+        change = {field: figure}
+        self.money = attrs.evolve(self.money, **change)
+        if message.tag == WORTH:
+            out.tell(None, AccountReport(out.at, figure))
 
     def tell_again(self, out: Outbox) -> None:
         """A symbol that has been restarted has to hear it anew."""
-        if self._equity is not None:
-            out.tell(None, AccountReport(out.at, self._equity))
+        if self.money.equity is not None:
+            out.tell(None, AccountReport(out.at, self.money.equity))

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from protocol.risk.words import DataState, Quote
 from protocol.tws import messages as tws
 from protocol.values import Symbol, Tick, TickKind
 
@@ -29,10 +30,11 @@ _STANDING: Final = (
 class _Line:
     """One subscription: what was told last of each kind, and the size whose echo is still to come."""
 
-    __slots__ = ("echo", "latest", "symbol", "told")
+    __slots__ = ("echo", "latest", "symbol", "told", "trouble")
 
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
+        self.trouble: DataState | None = None
         self.told: dict[TickKind, Tick] = {}
         self.latest: Tick | None = None
         self.echo: dict[TickKind, float] = {}
@@ -47,15 +49,56 @@ class Lines:
 
     def __init__(self) -> None:
         self._by_id: dict[int, _Line] = {}
+        self._by_symbol: dict[Symbol, _Line] = {}
 
     def open(self, req_id: int, symbol: Symbol) -> None:
-        self._by_id[req_id] = _Line(symbol)
+        self._by_id[req_id] = self._by_symbol[symbol] = _Line(symbol)
 
     def clear(self) -> tuple[int, ...]:
         """Forget them all; their ids, so that they can be cancelled."""
         ids = tuple(self._by_id)
-        self._by_id = {}
+        self._by_id, self._by_symbol = {}, {}
         return ids
+
+    def drop(self, symbol: Symbol) -> tuple[int, ...]:
+        """Forget the lines of one symbol; their ids."""
+        ids = tuple(req_id for req_id, line in self._by_id.items() if line.symbol == symbol)
+        for req_id in ids:
+            del self._by_id[req_id]
+        return ids
+
+    def note(self, symbol: Symbol, state: DataState) -> None:
+        """What TWS says of the worth of a symbol's data; it holds until the line is opened anew."""
+        line = self._by_symbol.get(symbol)
+        if line is not None:
+            line.trouble = None if state is DataState.LIVE else state
+
+    def quote(self, symbol: Symbol) -> Quote | None:
+        """The market of a symbol as its line last told it; None without a line."""
+        line = self._by_symbol.get(symbol)
+        if line is None:
+            return None
+        told, heard = line.told, line.latest
+        state = line.trouble or (DataState.WAITING if heard is None else DataState.LIVE)
+        bid, ask, last = (told.get(kind) for kind in (TickKind.BID, TickKind.ASK, TickKind.LAST))
+        halted = told.get(TickKind.HALTED)
+        return Quote(
+            None if bid is None else bid.price,
+            None if ask is None else ask.price,
+            None if last is None else last.price,
+            None if heard is None else heard.at,
+            halted is not None and halted.price > 0,
+            state,
+        )
+
+    def silent(self, at: datetime, after_s: float) -> tuple[Symbol, ...]:
+        """Lines that said nothing for `after_s` of market time while others spoke within the last fifth."""
+        heard = {
+            symbol: line.latest.at for symbol, line in self._by_symbol.items() if line.latest is not None
+        }
+        if not heard or (at - max(heard.values())).total_seconds() > after_s / 5:
+            return ()
+        return tuple(symbol for symbol, then in heard.items() if (at - then).total_seconds() > after_s)
 
     def __iter__(self) -> Iterator[Symbol]:
         return (line.symbol for line in self._by_id.values())

@@ -7,6 +7,9 @@ import attrs
 from protocol.reports import OrderReport, RequestKind
 from protocol.values import OrderRef, OrderSpec, Symbol
 
+TOO_EARLY_TO_TELL = 202
+"""TWS's text about a cancel; the status that goes with it is what counts."""
+
 
 @attrs.define
 class SentOrder:

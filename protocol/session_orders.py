@@ -23,7 +23,7 @@ from protocol.events import (
     RejectEvent,
 )
 from protocol.reports import OrderLost, OrderReport, RequestKind, RequestRefused
-from protocol.session_order import SentOrder, as_asked
+from protocol.session_order import TOO_EARLY_TO_TELL, SentOrder, as_asked
 from protocol.session_translation import DEAD, STATUS, WORKING, report_of_order, report_of_spec, to_tws
 from protocol.session_words import Outbox, Sending, Urgency
 from protocol.tws import messages as tws
@@ -36,8 +36,6 @@ ABSENCE_LOOP_S = 2.0
 """Between two snapshots that prove an absence: orders reach TWS's lists late after a reconnect."""
 NOT_SENT = 0
 """The `code` of a refusal that is ours, not TWS's."""
-TOO_EARLY_TO_TELL = 202
-"""TWS's text about a cancel; the status that goes with it is what counts."""
 
 
 class SentOrders:
@@ -110,6 +108,10 @@ class SentOrders:
 
     def knows_id(self, order_id: int) -> bool:
         return order_id in self._by_id
+
+    def ref_of_id(self, order_id: int) -> OrderRef | None:
+        """Which order of ours an id of this client means."""
+        return self._by_id[order_id].ref if order_id in self._by_id else None
 
     def get(self, ref: OrderRef) -> SentOrder | None:
         return self._by_ref.get(ref)

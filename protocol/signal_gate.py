@@ -2,19 +2,22 @@
 
 `judge` answers one prediction with the events to journal; only `SeenSignals.evolve` remembers, from
 those events, so that replaying the journal's `signals` stream rebuilds the memory. An id is acted on
-once for ever; a poll that returns it again, unchanged, is no new reception.
+once for ever, whatever source brings it; one that comes again, unchanged, is no new reception.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import attrs
 
 from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent, SignalVerdictEvent, Verdict
 from protocol.predictions import PredictionFault, read_prediction
+from protocol.signal_memory import BODY, SeenSignals
+from protocol.source_settings import SourceRules
+from protocol.values import Symbol
 
 TRADED_SIGNALS = frozenset({"BUY", "SELL", "SHORT"})
 MALFORMED = "malformed"
@@ -24,20 +27,41 @@ NO_TRADE = "no_trade"
 FUTURE = "future"
 STALE = "stale"
 BELOW_CONFIDENCE = "below_confidence"
+FLIP_FLOP = "flip_flop"
 MAX_REASON = 300
 """Characters of a reason: a body with many faults must not fill the journal."""
-_BODY = "body:"
-"""Prefix of the cause of a verdict that no reception stands behind: the hash of the body it judges."""
 
 
 @attrs.frozen
 class GateLimits:
-    """`future_s` is what two honest clocks may differ by. All times in market seconds."""
+    """`future_s` is what two honest clocks may differ by. All times in market seconds.
+
+    `max_flips` None: a symbol may be turned around as often as its signals say.
+    """
 
     symbols: frozenset[str]
     min_confidence: float = 0.5
     max_age_s: float = 90.0
     future_s: float = 2.0
+    min_confidence_of: tuple[tuple[Symbol, float], ...] = ()
+    max_flips: int | None = None
+    flip_flop_s: float = 600.0
+
+    @classmethod
+    def of(cls, symbols: frozenset[str], rules: SourceRules, max_age_s: float) -> Self:
+        """What a source's rules come to for the symbols that are traded."""
+        return cls(
+            symbols=symbols,
+            min_confidence=rules.min_confidence,
+            max_age_s=max_age_s,
+            min_confidence_of=rules.min_confidence_of,
+            max_flips=rules.max_flips,
+            flip_flop_s=rules.flip_flop_s,
+        )
+
+    def confidence_for(self, symbol: str) -> float:
+        """The least confidence that a signal of `symbol` needs."""
+        return next((least for name, least in self.min_confidence_of if name == symbol), self.min_confidence)
 
 
 @attrs.frozen
@@ -55,35 +79,6 @@ REPEATED = Judgement()
 GateAnswer: TypeAlias = tuple[Verdict, str, str]
 
 
-class SeenSignals:
-    """Every signal id that was ever received or judged, each with the hash of the body it came with."""
-
-    __slots__ = ("_hashes",)
-
-    def __init__(self) -> None:
-        self._hashes: dict[str, str] = {}
-
-    def __len__(self) -> int:
-        return len(self._hashes)
-
-    def __contains__(self, signal_id: str) -> bool:
-        return signal_id in self._hashes
-
-    def hash_of(self, signal_id: str) -> str | None:
-        return self._hashes.get(signal_id)
-
-    def evolve(self, event: BaseEvent) -> None:
-        """Take one event of the stream into the memory; twice is the same as once."""
-        match event:
-            case PredictionSignalEvent():
-                self._hashes.setdefault(event.signal_id, event.body_hash)
-            case SignalVerdictEvent() if event.cause.startswith(_BODY):
-                self._hashes.setdefault(event.signal_id, event.cause.removeprefix(_BODY))
-            case _:
-                # Alarms, and verdicts on receptions that are already remembered.
-                pass
-
-
 def judge(
     seen: SeenSignals,
     body: object,
@@ -99,14 +94,13 @@ def judge(
     the clock, 50 ms of ours are 3 s of the market.
     """
     read = read_prediction(body, at=at, source=source)
-    known_hash = seen.hash_of(read.signal_id)
-    if known_hash == read.body_hash:
+    if seen.holds(read.signal_id, read.body_hash):
         return REPEATED
-    if known_hash is not None:
+    if read.signal_id in seen:
         return _changed(seen, read, at)
     if isinstance(read, PredictionFault):
         return Judgement((_refuse_body(read.signal_id, read, at, MALFORMED, read.reason),))
-    answer = _weigh(read, limits, at, allowance_s)
+    answer = _weigh(read, limits, at, allowance_s) or _weigh_turn(seen, read, limits, at)
     if answer is None:
         return Judgement((read,), passed=read)
     return Judgement((read, _verdict(read, at, answer)))
@@ -115,7 +109,10 @@ def judge(
 def judge_again(
     event: PredictionSignalEvent, limits: GateLimits, *, at: datetime, allowance_s: float = 0.0
 ) -> Judgement:
-    """The answer to a reception that passed, whose owner died before its verdict: it may be too old now."""
+    """The answer to a reception that passed, whose owner died before its verdict: it may be too old now.
+
+    The turn that it makes was counted when it came.
+    """
     answer = _weigh(event, limits, at, allowance_s)
     return Judgement((), passed=event) if answer is None else Judgement((_verdict(event, at, answer),))
 
@@ -136,6 +133,11 @@ def unjudged(
     return tuple(waiting.values())
 
 
+def refuse_reception(event: PredictionSignalEvent, code: str, reason: str, *, at: datetime) -> Judgement:
+    """A refusal of a reception that the gate has let pass before."""
+    return Judgement((_verdict(event, at, (Verdict.REFUSED, code, reason)),))
+
+
 def _weigh(
     event: PredictionSignalEvent, limits: GateLimits, at: datetime, allowance_s: float
 ) -> GateAnswer | None:
@@ -149,10 +151,35 @@ def _weigh(
         return Verdict.REFUSED, FUTURE, f"stamped {-age_s:.1f} s ahead of the market's time"
     if age_s > limits.max_age_s + allowance_s:
         return Verdict.REFUSED, STALE, f"{age_s:.1f} s old, at most {limits.max_age_s:g} s"
-    if event.confidence < limits.min_confidence:
-        reason = f"confidence {event.confidence:g} under {limits.min_confidence:g}"
-        return Verdict.IGNORED, BELOW_CONFIDENCE, reason
+    least = limits.confidence_for(event.symbol)
+    if event.confidence < least:
+        return Verdict.IGNORED, BELOW_CONFIDENCE, f"confidence {event.confidence:g} under {least:g}"
     return None
+
+
+def _weigh_turn(
+    seen: SeenSignals, event: PredictionSignalEvent, limits: GateLimits, at: datetime
+) -> GateAnswer | None:
+    """Why a signal that would turn its symbol around once more must not, or None when it may."""
+    if limits.max_flips is None or not seen.turns(event):
+        return None
+    flips = seen.flips_within(event.symbol, at, limits.flip_flop_s)
+    if flips < limits.max_flips:
+        return None
+    reason = f"turned around {flips} times within {limits.flip_flop_s:g} s, at most {limits.max_flips}"
+    return Verdict.REFUSED, FLIP_FLOP, reason
+
+
+def refuse_name(
+    seen: SeenSignals, name: str, symbol: str, code: str, reason: str, *, body_hash: str, at: datetime
+) -> Judgement:
+    """The answer to something that was received as `name` and is no prediction: one refusal for each body."""
+    if seen.holds(name, body_hash):
+        return REPEATED
+    fault = PredictionFault(name, symbol, body_hash, reason)
+    if name in seen:
+        return _changed(seen, fault, at)
+    return Judgement((_refuse_body(name, fault, at, code, reason),))
 
 
 def _changed(seen: SeenSignals, read: PredictionSignalEvent | PredictionFault, at: datetime) -> Judgement:
@@ -170,7 +197,7 @@ def _refuse_body(
 ) -> SignalVerdictEvent:
     return SignalVerdictEvent(
         at=at,
-        cause=_BODY + read.body_hash,
+        cause=BODY + read.body_hash,
         signal_id=signal_id,
         symbol=read.symbol,
         verdict=Verdict.REFUSED,

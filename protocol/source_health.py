@@ -33,6 +33,11 @@ class SourceHealth:
         self._troubled: dict[TroubleKind, set[str]] = {}
         self._failures: dict[str, int] = {}
 
+    @property
+    def troubled(self) -> tuple[str, ...]:
+        """The kinds of trouble that somebody is in."""
+        return tuple(kind.value for kind, tickers in self._troubled.items() if tickers)
+
     def note_failure(self, ticker: str, kind: TroubleKind) -> bool:
         """Whether this is the beginning of a trouble of that kind."""
         tickers = self._troubled.setdefault(kind, set())

@@ -10,6 +10,15 @@ from datetime import tzinfo
 from decimal import Decimal
 
 from protocol.books import JournalBooks, SymbolSummary
+from protocol.control_events import (
+    HealthEvent,
+    KillLevelEvent,
+    LimitTightenedEvent,
+    LockEvent,
+    OperatorEvent,
+    SourceEvent,
+    UnlockEvent,
+)
 from protocol.events import (
     ActorExitedEvent,
     AlarmEvent,
@@ -81,6 +90,32 @@ def _tell_system(event: BaseEvent) -> str | None:
             return f"{event.actor} ended ({event.exit}, {clean(event.reason)}): {event.decision}"
         case RunEvent():
             return f"run {event.what}: {clean(event.detail)}" if event.detail else f"run {event.what}"
+        case _:
+            return _tell_control(event)
+
+
+def _tell_control(event: BaseEvent) -> str | None:
+    """What keeps the system within its bounds, and what persons did."""
+    match event:
+        case KillLevelEvent():
+            return f"kill level K{event.level}, was K{event.before}: {clean(event.why)} ({clean(event.who)})"
+        case LockEvent():
+            about = f"{event.symbol}: " if event.symbol else ""
+            until = "" if event.until is None else f" until {event.until:%H:%M:%S %Z}"
+            return f"{about}locked{until}, {event.kind}: {clean(event.reason)} ({event.lock})"
+        case UnlockEvent():
+            return f"lock {event.lock} is lifted: {clean(event.why)} ({clean(event.who)})"
+        case LimitTightenedEvent():
+            change = f"from {clean(event.before)} to {clean(event.value)}"
+            return f"limit {event.name} tightened {change}: {clean(event.why)} ({clean(event.who)})"
+        case OperatorEvent():
+            said = f": {clean(event.why)}" if event.why else ""
+            asked = f"{event.action} {clean(event.arguments)}".rstrip()
+            return f"{clean(event.who)} asks {asked}{said}; {clean(event.outcome)}"
+        case SourceEvent():
+            return f"signals {event.source}: {event.what} {clean(event.detail)}".rstrip()
+        case HealthEvent():
+            return f"{event.subject} is {event.state}: {clean(event.sentence)}"
         case _:
             return None
 

@@ -135,7 +135,10 @@ def _react(chores: Chores, message: SymbolMessage) -> None:
             forget_reversal(chores, reason)
             start_closing(chores, reason)
         case commands.Stop():
-            _stop(chores)
+            chores.view.stopping = True
+            _cancel_entries(chores, "the system stops")
+        case commands.CancelEntries(reason=reason):
+            _cancel_entries(chores, reason)
         case commands.HedgeTrade() | commands.EndHedge():
             hear_peer(chores, message)
         case _:
@@ -263,14 +266,12 @@ def _hear_dead(chores: Chores, ref: OrderRef, reason: str) -> None:
     ))  # fmt: skip
 
 
-def _stop(chores: Chores) -> None:
-    """A clean stop leaves no entry working and every exit where it is."""
-    chores.view.stopping = True
-    forget_reversal(chores, "the system stops")
+def _cancel_entries(chores: Chores, why: str) -> None:
+    """No entry works on or is still to come; every exit stays where it is."""
+    forget_reversal(chores, why)
     trade = chores.state.trade
     for order in () if trade is None else trade.live_entries:
         if not order.cancel_asked:
-            why = "the system stops"
             chores.emit(CancelEvent(at=chores.at, cause=why, ref=order.ref, why=why))
 
 

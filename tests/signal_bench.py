@@ -13,11 +13,13 @@ import trio
 
 from actors.flow_api import flow_app, serve_flow_api
 from actors.market_clock import MarketClock
+from actors.signal_desk import SignalDesk
 from actors.signals import HttpSignalSource
+from protocol.control_events import FlowThresholdEvent
 from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent, SignalVerdictEvent
 from protocol.flow_service import FlowLimits, FlowService
 from protocol.prediction_shelf import StoredPrediction
-from protocol.source_settings import HttpSource
+from protocol.source_settings import FlowThreshold, HttpSource
 
 KEY = "canary-key"
 START = datetime(2019, 2, 11, 15, 0, tzinfo=UTC)
@@ -78,20 +80,30 @@ class Run:
     judged: set[str] = attrs.Factory(set)
     delivered: list[str] = attrs.Factory(list)
     also_polled: tuple[str, ...] = ()
+    settings: HttpSource = HttpSource(max_age_s=90)
+    thresholds: tuple[FlowThreshold, ...] = ()
+    flows: list[FlowThresholdEvent] = attrs.Factory(list)
     clock: MarketClock = attrs.field(init=False)
+    desk: SignalDesk = attrs.field(init=False)
     source: HttpSignalSource = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.clock = MarketClock(self.speed)
-        self.source = HttpSignalSource(
-            HttpSource(url=self.url, poll_s=self.poll_s, max_age_s=90),
-            KEY,
-            self.symbols,
+        self.desk = SignalDesk(
+            symbols=self.symbols,
             journal=self.journal,
             deliver=self._deliver,
             clock=self.clock,
             judged=lambda: self.judged,
-            also_polled=self.also_polled,
+            deliver_flow=self.flows.append,
+        )
+        self.source = HttpSignalSource(
+            attrs.evolve(self.settings, url=self.url, poll_s=self.poll_s),
+            KEY,
+            desk=self.desk,
+            clock=self.clock,
+            tickers=(*self.symbols, *self.also_polled),
+            thresholds=self.thresholds,
         )
 
     def _deliver(self, event: PredictionSignalEvent) -> None:

@@ -33,6 +33,7 @@ from tests.broker_fakes import (
     CommandBox,
     FakeTws,
     ListJournal,
+    OpenGate,
     broker_world,
     contract,
     details,
@@ -175,6 +176,7 @@ async def fails_with(
         mailbox=CommandBox(),
         deliver=lambda _: None,
         clock=MarketClock(),
+        gate=OpenGate(),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(fake.run)

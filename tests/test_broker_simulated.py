@@ -46,6 +46,7 @@ from protocol.values import (
     TimeInForce,
     exact,
 )
+from tests.broker_fakes import OpenGate
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ async def desk(
 
     broker = Broker(
         BrokerSettings(), (SLV, GLD), instance="a7", connect=dial, journal=journal, mailbox=mailbox,
-        deliver=deliveries.extend, clock=MarketClock(speed),
+        deliver=deliveries.extend, clock=MarketClock(speed), gate=OpenGate(),
     )  # fmt: skip
     world = Desk(tws, broker, journal, mailbox, deliveries)
     async with trio.open_nursery() as nursery:

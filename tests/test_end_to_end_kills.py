@@ -290,7 +290,7 @@ def test_a_symbol_that_always_crashes_ends_in_quarantine_while_the_others_trade_
         await world.until(lambda: world.state(GLD).trade is None)
         assert world.disagreements() == ()
         assert set(world.restarts()) == {"symbol:SLV"}
-        assert world.alarms() == {"quarantined"}
+        assert world.alarms() == {"quarantined", "GUARDED"}
 
     play(story, DirectedMarket({SLV: 100.0, GLD: 50.0}), settings_for(SLV, GLD))
 

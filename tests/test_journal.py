@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.journal import DATABASE, Journal, JournalDamaged, JournalFailed, JournalInUse, keep
+from protocol import control_events
 from protocol import events as vocabulary
 from protocol.events import (
     AlarmEvent,
@@ -98,7 +99,10 @@ def test_every_kind_of_event_comes_back_as_it_was(data: st.DataObject) -> None:
 
 def test_the_registry_holds_every_event_of_the_vocabulary() -> None:
     named = {
-        name for name, thing in vars(vocabulary).items() if name.endswith("Event") and isinstance(thing, type)
+        name
+        for words in (vocabulary, control_events)
+        for name, thing in vars(words).items()
+        if name.endswith("Event") and isinstance(thing, type)
     }
     assert set(KINDS) == named
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import sqlite3
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import structlog
 
 from actors.child import TreeGaveUp
+from actors.logs import close_log
 from actors.run import reason_of
 from actors.run_options import RunOptions, resolve
 from protocol.values import Symbol
@@ -96,9 +99,11 @@ def test_a_sub_command_has_a_help_of_its_own(
 @pytest.fixture
 def call_it() -> Iterator[Callable[[list[str]], int]]:
     """The program within this process, which a start of Python for each call would slow down."""
-    before = signal.getsignal(signal.SIGTERM)
+    before, hooks = signal.getsignal(signal.SIGTERM), (sys.excepthook, threading.excepthook)
     yield supervisor.run
     signal.signal(signal.SIGTERM, before)
+    close_log()
+    sys.excepthook, threading.excepthook = hooks
     structlog.reset_defaults()
 
 

@@ -18,12 +18,22 @@ from protocol.session_words import Outbox, Sending
 from protocol.settings import BrokerSettings
 from protocol.tws import messages as tws
 from protocol.values import CENT_GRID, OrderStatus
-from tests.broker_fakes import ACCOUNT, SLV, START, contract, echo, execution_of, spec, status_of
+from tests.broker_fakes import (
+    ACCOUNT,
+    SLV,
+    START,
+    OpenGate,
+    contract,
+    echo,
+    execution_of,
+    spec,
+    status_of,
+)  # fmt: skip
 
 
 def placed_session() -> tuple[Session, tws.PlaceOrder]:
     """A session whose link is up and that has just sent one order."""
-    session = Session(BrokerSettings(), (SLV,), "a7")
+    session = Session(BrokerSettings(), (SLV,), "a7", gate=OpenGate())
     session.orders.account = ACCOUNT
     session.contracts.qualified[SLV] = Qualified(contract(), CENT_GRID)
     session.phase = Phase.UP

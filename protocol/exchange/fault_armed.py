@@ -46,10 +46,15 @@ class ArmedFault:
         self.not_before = resolve(fault.when.at, at)
         self.seen = self.fired = 0
         self._random = random
+        self._disarmed = False
+
+    def disarm(self) -> None:
+        """It does not happen any more."""
+        self._disarmed = True
 
     @property
     def over(self) -> bool:
-        return 0 < self.fault.when.times <= self.fired
+        return self._disarmed or 0 < self.fault.when.times <= self.fired
 
     @property
     def words(self) -> tuple[str, ...]:

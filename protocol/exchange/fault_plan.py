@@ -85,6 +85,12 @@ class FaultPlan:
             self.later(armed.not_before or at, lambda due: self._fire_timed(armed, due))
         return armed.number
 
+    def disarm(self) -> None:
+        """What still waits for its opportunity never happens; what has begun runs its course."""
+        for armed in self._armed:
+            armed.disarm()
+        self._by_word.clear()
+
     def states(self) -> tuple[FaultState, ...]:
         return tuple(armed.state() for armed in self._armed)
 

@@ -44,7 +44,11 @@ class Standing:
     @property
     def next_lock(self) -> str:
         """The name of the next lock."""
-        return f"L{self._number + 1:06d}"
+        return self.lock_name(0)
+
+    def lock_name(self, ahead: int) -> str:
+        """The name of the next lock but `ahead`, where several are put on at once."""
+        return f"L{self._number + 1 + ahead:06d}"
 
     def locks(self, at: datetime) -> Iterator[LockEvent]:
         """Those that hold at market time `at`, the oldest first."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import attrs
 
+from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders
 from protocol.reports import LinkState
 from protocol.values import PriceGrid, Side, Symbol
 
@@ -127,6 +128,19 @@ class Surroundings(Protocol):
     def contract_facts(self, symbol: Symbol) -> ContractFacts | None: ...
 
 
+class OrderGate(Protocol):
+    """Who has the last word before an order, a change or a cancel goes out."""
+
+    def judge(
+        self,
+        command: PlaceOrders | ModifyOrder | CancelOrder,
+        around: Surroundings,
+        *,
+        at: datetime,
+        loop_s: float,
+    ) -> Refused | None: ...
+
+
 @attrs.frozen
 class EntryProposal:
     """An entry that a symbol would like to make, asked about before its orders are decided.
@@ -142,3 +156,5 @@ class EntryProposal:
     stop_distance: Decimal
     worst_quantity: int
     signal_id: str = ""
+    addition: bool = False
+    """To a trade that lives: no main entry, so it is neither a repetition nor another order of its signal."""

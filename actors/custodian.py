@@ -1,0 +1,285 @@
+"""The custodian: guards every symbol whose own actor is down for more than two seconds, or in quarantine.
+
+What to do is decided in `protocol/custody.py` from the broker's books alone; here is when to look and who is
+told. While it guards a symbol it is the writer of that symbol's stream: what it asks of the broker, and what
+executes meanwhile, stands there when the actor comes back and replays. It never touches a symbol that is
+running or starting, and the epoch of the dead incarnation fences what it asked, once a new one is up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol, TypeAlias
+
+import attrs
+import trio
+
+from actors.child import ChildState
+from actors.mailbox import Lane, Mailbox
+from actors.market_clock import MarketClock
+from protocol.commands import AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
+from protocol.custody import Custody, Step, close_ref, custody_of, next_steps
+from protocol.events import (
+    AlarmEvent,
+    BaseEvent,
+    CancelEvent,
+    CommissionEvent,
+    FillEvent,
+    ForeignFillEvent,
+    ModifyOrderEvent,
+    NewOrderEvent,
+)
+from protocol.position import Position
+from protocol.reports import (
+    CommissionCharged,
+    ExecutionReport,
+    Report,
+    RequestKind,
+    RequestRefused,
+    SymbolSnapshot,
+)
+from protocol.schedule import DayPhase, phase
+from protocol.settings import Schedule
+from protocol.values import OrderRef, OrderSpec, Symbol, Tick
+
+GRACE_LOOP_S: Final = 2.0
+"""How long a symbol may be down before it is guarded: nearly every restart is over by then."""
+GLANCE_LOOP_S: Final = 0.25
+AGAIN_LOOP_S: Final = 2.0
+"""Between two looks at a symbol that is not safe yet."""
+ROUTINE_LOOP_S: Final = 30.0
+"""Between two looks at one that is."""
+REPLAY_CHUNK: Final = 100
+"""Events of the journal between two checkpoints of a replay."""
+STUBBORN_AFTER: Final = 2
+"""Refusals of a change after which a stop counts as one that cannot be changed."""
+DOWN: Final = frozenset({ChildState.BACKOFF, ChildState.QUARANTINED, ChildState.DOWN})
+
+Heard: TypeAlias = tuple[Symbol, Report | Tick]
+
+
+class Journal(Protocol):
+    """What the actor needs of the journal: events are committed when `append` returns."""
+
+    def append(self, stream: str, events: Sequence[BaseEvent]) -> None: ...
+    def read(self, stream: str | None = None) -> Iterator[BaseEvent]: ...
+
+
+@attrs.define
+class Guard:
+    """What is known of one symbol while it is guarded."""
+
+    symbol: Symbol
+    position: Position
+    used: list[OrderRef]
+    """References that orders of the symbol have had."""
+    look_at: float
+    look: Custody | None = None
+    refusals: dict[OrderRef, int] = attrs.field(factory=dict)
+    naked_told: bool = False
+
+    @property
+    def flat(self) -> bool:
+        """Nothing is held, and nothing works, as far as the last look showed."""
+        return self.look is not None and self.look.position == 0 and not self.look.orders
+
+
+class Custodian:
+    """`states` says how each symbol's actor is; `spec_of` what an order was asked to be; `epoch_of` whose
+    commands the broker would still take; `stream_of` names a symbol's stream."""
+
+    def __init__(
+        self,
+        *,
+        states: Callable[[], Mapping[Symbol, ChildState]],
+        spec_of: Callable[[OrderRef], OrderSpec | None],
+        epoch_of: Callable[[Symbol], int],
+        stream_of: Callable[[Symbol], str],
+        instance: str,
+        broker: Mailbox[BrokerCommand],
+        journal: Journal,
+        clock: MarketClock,
+        schedule: Schedule,
+    ) -> None:
+        self.mailbox: Mailbox[Heard] = Mailbox()
+        self.guards: dict[Symbol, Guard] = {}
+        self._states, self._spec_of, self._epoch_of, self._stream_of = states, spec_of, epoch_of, stream_of
+        self._instance, self._broker, self._journal = instance, broker, journal
+        self._clock, self._schedule = clock, schedule
+        self._down_since: dict[Symbol, float] = {}
+        self._flatten: dict[Symbol, str] = {}
+
+    # --- for the others ---------------------------------------------------------------------------
+
+    def guards_symbol(self, symbol: Symbol) -> bool:
+        return symbol in self.guards and self._states().get(symbol) in DOWN
+
+    def hear(self, symbol: Symbol, report: Report | Tick) -> None:
+        """What the broker says of a symbol that is guarded."""
+        self.mailbox.put(Lane.BROKER, (symbol, report))
+
+    def flatten(self, symbol: Symbol, reason: str) -> None:
+        """Close the position of a symbol, should it be guarded now or soon; a living actor does it itself."""
+        self._flatten[symbol] = reason
+        guard = self.guards.get(symbol)
+        if guard is not None:
+            guard.look_at = trio.current_time()
+
+    async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Watch for ever. A new incarnation begins its guards anew, from the journal and the broker."""
+        del epoch  # its commands carry the epochs of the symbols that it stands for
+        self.guards.clear()
+        self._down_since.clear()
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.mailbox.serve, self._handle)
+            while True:
+                await self._watch()
+                await trio.sleep(GLANCE_LOOP_S)
+
+    # --- who is guarded ---------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        now = trio.current_time()
+        for symbol, state in tuple(self._states().items()):
+            if state not in DOWN:
+                self._down_since.pop(symbol, None)
+                self._flatten.pop(symbol, None)
+                if self.guards.pop(symbol, None) is not None:
+                    self._alarm(symbol, "GUARD_ENDED", "its own actor is back and looks after it")
+                continue
+            since = self._down_since.setdefault(symbol, now)
+            patient = state is not ChildState.QUARANTINED and now - since < GRACE_LOOP_S
+            if symbol not in self.guards and not patient:
+                await self._begin(symbol, state)
+        for guard in tuple(self.guards.values()):
+            if now >= guard.look_at:
+                guard.look_at = now + AGAIN_LOOP_S
+                self._broker.put(Lane.BROKER, AskSnapshot(guard.symbol, self._epoch_of(guard.symbol)))
+
+    async def _begin(self, symbol: Symbol, state: ChildState) -> None:
+        position, used = Position.empty(symbol), []
+        for number, event in enumerate(self._journal.read(self._stream_of(symbol))):
+            position = _moved(position, event)
+            if isinstance(event, NewOrderEvent):
+                used.append(event.ref)
+            if number % REPLAY_CHUNK == 0:
+                await trio.lowlevel.checkpoint()
+        if self._states()[symbol] not in DOWN:
+            return  # Its own actor came back meanwhile.
+        self.guards[symbol] = Guard(symbol, position, used, trio.current_time())
+        why = "in quarantine" if state is ChildState.QUARANTINED else "down"
+        self._alarm(
+            symbol, "GUARDED", f"its actor is {why}: the custodian keeps its stop in place, or closes it"
+        )
+
+    # --- what the broker says ---------------------------------------------------------------------
+
+    def _handle(self, heard: Heard) -> None:
+        symbol, report = heard
+        guard = self.guards.get(symbol)
+        if guard is None or not self.guards_symbol(symbol):
+            return  # Its own actor is back, hears the same, and is the one to act.
+        match report:
+            case SymbolSnapshot():
+                self._look(guard, report)
+            case CommissionCharged(exec_id=exec_id, commission=commission):
+                self._write(guard, [
+                    CommissionEvent(at=self._clock.now(), cause=exec_id, symbol=symbol, exec_id=exec_id,
+                                    commission=commission)
+                ])  # fmt: skip
+            case ExecutionReport():
+                self._book(guard, (report,))
+                guard.look_at = trio.current_time()
+            case RequestRefused(ref=ref, request=request):
+                if request is not RequestKind.CANCEL:
+                    guard.refusals[ref] = guard.refusals.get(ref, 0) + 1
+                guard.look_at = trio.current_time()
+            case _:
+                # An order moved: the books say what has become of it.
+                guard.look_at = min(guard.look_at, trio.current_time() + GLANCE_LOOP_S)
+
+    def _look(self, guard: Guard, snapshot: SymbolSnapshot) -> None:
+        """Compare with what must be, and do the next thing for it."""
+        self._book(guard, snapshot.executions)
+        stubborn = (ref for ref, count in guard.refusals.items() if count >= STUBBORN_AFTER)
+        guard.look = look = custody_of(snapshot, self._spec_of, stubborn)
+        if not snapshot.tradable:
+            return
+        now = self._clock.now()
+        trade = max((ref.trade for ref in guard.used), default=0)
+        ends = phase(self._schedule, now) is DayPhase.FLATTEN
+        steps = next_steps(
+            look,
+            close_ref(self._instance, guard.symbol, trade, guard.used),
+            now,
+            flatten=ends or guard.symbol in self._flatten,
+        )
+        self._tell_naked(guard, look)
+        if steps:
+            self._perform(guard, steps)
+        pause = ROUTINE_LOOP_S if look.safe and not steps else AGAIN_LOOP_S
+        guard.look_at = trio.current_time() + pause
+
+    def _tell_naked(self, guard: Guard, look: Custody) -> None:
+        naked = abs(look.position) - look.covered
+        if naked > 0 and not guard.naked_told:
+            self._alarm(guard.symbol, "NAKED", f"{naked} of {look.position} shares have no working stop")
+        guard.naked_told = naked > 0
+
+    def _book(self, guard: Guard, executions: Sequence[ExecutionReport]) -> None:
+        """Executions are facts whoever lives: into the journal, each once."""
+        for report in executions:
+            if guard.position.knows(report.exec_id):
+                continue
+            at, common = self._clock.now(), {"exec_id": report.exec_id, "cause": report.exec_id}
+            fill: BaseEvent
+            if report.ref is None:
+                fill = ForeignFillEvent(
+                    at=at, symbol=guard.symbol, side=report.side, quantity=report.quantity,
+                    price=report.price, **common,
+                )  # fmt: skip
+            else:
+                fill = FillEvent(
+                    at=at, ref=report.ref, side=report.side, quantity=report.quantity, price=report.price,
+                    **common,
+                )  # fmt: skip
+            self._write(guard, [fill])
+
+    # --- performing -------------------------------------------------------------------------------
+
+    def _perform(self, guard: Guard, steps: Sequence[Step]) -> None:
+        """Journal, then ask."""
+        self._write(guard, steps)
+        epoch, symbol = self._epoch_of(guard.symbol), guard.symbol
+        for step in steps:
+            command: BrokerCommand
+            match step:
+                case CancelEvent(ref=ref):
+                    command = CancelOrder(symbol, epoch, ref)
+                case ModifyOrderEvent(order=order):
+                    command = ModifyOrder(symbol, epoch, order)
+                case NewOrderEvent(order=order):
+                    guard.used.append(order.ref)
+                    command = PlaceOrders(symbol, epoch, (order,))
+            self._broker.put(Lane.BROKER, command)
+
+    def _write(self, guard: Guard, events: Sequence[BaseEvent]) -> None:
+        self._journal.append(self._stream_of(guard.symbol), events)
+        for event in events:
+            guard.position = _moved(guard.position, event)
+
+    def _alarm(self, symbol: Symbol, code: str, text: str) -> None:
+        alarm = AlarmEvent(at=self._clock.now(), code=code, text=f"{symbol}: {text}", symbol=symbol)
+        self._journal.append("custodian", [alarm])
+
+
+def _moved(position: Position, event: BaseEvent) -> Position:
+    """The position after an event of the symbol's stream."""
+    match event:
+        case FillEvent() | ForeignFillEvent():
+            return position.with_fill(event.exec_id, event.side, event.quantity, event.price)
+        case CommissionEvent():
+            return position.with_commission(event.exec_id, event.commission)
+        case _:
+            return position

@@ -1,0 +1,124 @@
+"""What the sources that are spoken to have in common: how a prediction that was pushed gets to the desk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+import attrs
+
+from actors.market_clock import MarketClock
+from actors.signal_desk import SourceStatistics
+from protocol.control_events import FlowThresholdEvent
+from protocol.events import PredictionSignalEvent
+from protocol.predictions import hash_body, read_prediction
+from protocol.signal_gate import MALFORMED, REPEATED, UNKNOWN_SYMBOL, Judgement
+from protocol.source_settings import SourceRules
+
+MACHINE_ALLOWANCE_LOOP_S = 0.25
+"""What our own machine may add to a signal's age; at `--speed` X it counts X times in market time."""
+CLOCK_GLANCE_LOOP_S = 0.02
+"""Until the broker has said the time nothing can be judged; afterwards every signal already ages."""
+
+
+class Desk(Protocol):
+    """What a source needs of the `SignalDesk`."""
+
+    async def recover(self) -> None: ...
+
+    def take(
+        self, body: object, rules: SourceRules, *, max_age_s: float, allowance_s: float = 0.0
+    ) -> Judgement: ...
+
+    def refuse(
+        self, name: str, symbol: str, code: str, reason: str, *, body_hash: str, source: str = ""
+    ) -> None: ...
+
+    def take_flow(self, event: FlowThresholdEvent) -> bool: ...
+
+    def alarm(self, code: str, text: str) -> None: ...
+
+
+class Marks(Protocol):
+    """Where a source keeps how far it has come: the journal. Losing the last of it repeats, and never skips."""
+
+    def get_meta(self, key: str) -> str | None: ...
+
+    def set_meta(self, key: str, value: str) -> None: ...
+
+
+class Intake:
+    """One source's way to the desk: narrowed to its tickers, counted, its alarms told once."""
+
+    def __init__(
+        self,
+        rules: SourceRules,
+        *,
+        desk: Desk,
+        clock: MarketClock,
+        tickers: Iterable[str],
+        max_age_s: float,
+    ) -> None:
+        """`tickers`: what is taken from this source; empty: whatever it brings.
+
+        `max_age_s`: of the source's kind, unless its rules name one.
+        """
+        self.rules, self._desk, self._clock = rules, desk, clock
+        self.tickers = tuple(dict.fromkeys(tickers))
+        self._max_age_s = rules.max_age_s if rules.max_age_s is not None else max_age_s
+        self._told: set[str] = set()
+        self.statistics = SourceStatistics()
+
+    def copy_statistics(self) -> SourceStatistics:
+        return attrs.evolve(self.statistics)
+
+    def set_tickers(self, tickers: Iterable[str]) -> None:
+        self.tickers = tuple(dict.fromkeys(tickers))
+
+    def take(self, body: object) -> Judgement:
+        """Have one decoded prediction judged; the answer is already carried out."""
+        if self.tickers:
+            read = read_prediction(body, at=self._clock.now(), source=self.rules.name)
+            if isinstance(read, PredictionSignalEvent) and read.symbol not in self.tickers:
+                reason = f"{self.rules.name} is to bring {', '.join(self.tickers[:20])} only"
+                self.refuse(read.signal_id, read.symbol, UNKNOWN_SYMBOL, reason, read.body_hash)
+                self.statistics.received += 1
+                return REPEATED
+        judgement = self._desk.take(
+            body,
+            self.rules,
+            max_age_s=self._max_age_s,
+            allowance_s=MACHINE_ALLOWANCE_LOOP_S * self._clock.speed,
+        )
+        if judgement.events:
+            self.statistics.received += 1
+        else:
+            self.statistics.repeated += 1
+        return judgement
+
+    def refuse(self, name: str, symbol: str, code: str, reason: str, body_hash: str) -> None:
+        self._desk.refuse(name, symbol, code, reason, body_hash=body_hash, source=self.rules.name)
+
+    def refuse_unreadable(self, place: str, reason: str, content: bytes) -> None:
+        """A verdict for what stood at `place` and could not be read."""
+        # Hashed as text: two bodies that cannot be read are the same when their bytes are.
+        name = f"{self.rules.name}:{place}"
+        self.refuse(name, "", MALFORMED, reason, hash_body(content.decode("utf-8", "replace")))
+
+    def alarm(self, code: str, text: str) -> None:
+        self._desk.alarm(code, f"{self.rules.name}: {text}")
+
+    def alarm_once(self, code: str, text: str) -> None:
+        """The first time in the life of the source; it is counted ever after."""
+        if code not in self._told:
+            self._told.add(code)
+            self.alarm(code, text)
+
+    async def ready(self) -> None:
+        """Until the desk remembers what there was."""
+        await self._desk.recover()
+
+    def now(self) -> datetime:
+        """Market time."""
+        return self._clock.now()

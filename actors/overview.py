@@ -1,0 +1,294 @@
+"""The running system as it is now, for whoever asks: the run, its tree, what it trades, what bounds it.
+
+Looks at the actors' state in one turn of the loop and changes nothing. What only the journal holds (signals
+and their verdicts, closed positions) is read from there, by another process, at its own cost.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, Protocol
+
+import attrs
+
+from actors.child import ChildState, ChildStatus
+from actors.system import BROKER, ROUTER, SYMBOL_PREFIX, TradingSystem
+from protocol.configuration_note import ConfigurationNote, note_of, read_note
+from protocol.control_answers import (
+    ActorTold,
+    AlarmTold,
+    FiguresTold,
+    HealthTold,
+    KillTold,
+    LimitTold,
+    LinkTold,
+    LockTold,
+    OrderTold,
+    PositionsTold,
+    RuleTold,
+    RunTold,
+    SourceTold,
+    StatusTold,
+    SymbolLine,
+    SymbolTold,
+)
+from protocol.control_events import HealthEvent, KillLevelEvent
+from protocol.control_rows import kill_told, limits_told, lock_told, orders_of, position_of, rules_for
+from protocol.events import AlarmEvent, BaseEvent
+from protocol.position_record import PositionRecord
+from protocol.position_status import status_of
+from protocol.reports import LinkState
+from protocol.risk.standing import Standing
+from protocol.risk.words import KillLevel
+from protocol.settings import StockFacts
+from protocol.values import Side, Symbol, exact
+
+SHOWN_ALARMS: Final = 5
+SHOWN_LIMITS: Final = 5
+"""Of the limits that are used up most, so many are in the status."""
+NEAR: Final = 0.5
+"""The part of a limit from which on it is worth a line there."""
+
+
+@attrs.frozen(kw_only=True)
+class RunIdentity:
+    """What a run knows of itself from its start on. `temporary`: its state folder goes with it."""
+
+    state: Path
+    temporary: bool
+    mode: str
+    version: str
+    configuration: str
+    began: Callable[[], datetime | None]
+    now: Callable[[], datetime]
+    """Market time, or the best guess at it before the broker has said it."""
+
+
+class SourcesSeen(Protocol):
+    """What is asked of the registry of signal sources."""
+
+    def told(self) -> tuple[SourceTold, ...]: ...
+
+
+class Overview:
+    """One for each run. Give `follow` to the journal: it keeps the last alarms and words of health."""
+
+    def __init__(
+        self, system: TradingSystem, run: RunIdentity, standing: Standing, sources: SourcesSeen | None = None
+    ) -> None:
+        self.system, self.run, self.standing, self.sources = system, run, standing, sources
+        self._alarms: deque[AlarmEvent] = deque(maxlen=SHOWN_ALARMS)
+        self._health: dict[str, HealthEvent] = {}
+        self._level: KillLevelEvent | None = None
+        self._rules = system.settings.rules
+        self._note = read_note(note_of(system.settings))
+
+    def follow(self, _stream: str, events: Sequence[BaseEvent]) -> None:
+        """What has just been written to the journal."""
+        for event in events:
+            match event:
+                case AlarmEvent():
+                    self._alarms.append(event)
+                case HealthEvent(subject=subject):
+                    self._health[subject] = event
+                case KillLevelEvent():
+                    self._level = event
+                case _:
+                    pass
+
+    @property
+    def now(self) -> datetime:
+        return self.run.now()
+
+    # --- the run --------------------------------------------------------------------------------------
+
+    def status(self) -> StatusTold:
+        limits = sorted(self.limits(), key=lambda limit: -(limit.part or 0.0))
+        return StatusTold(
+            run=self._run(),
+            link=self._link(),
+            kill=self.kill(),
+            symbols=tuple(self.line(symbol) for symbol in self.system.symbols),
+            tree=tuple(self._tree()),
+            locks=self.locks(),
+            sources=self.sources_told(),
+            health=self.health(),
+            alarms=tuple(
+                AlarmTold(at=alarm.at, code=alarm.code, symbol=alarm.symbol, text=alarm.text)
+                for alarm in self._alarms
+            ),
+            figures=FiguresTold(),
+            near=tuple(limit for limit in limits[:SHOWN_LIMITS] if (limit.part or 0.0) >= NEAR),
+        )
+
+    def _run(self) -> RunTold:
+        clock, run = self.system.clock, self.run
+        return RunTold(
+            pid=os.getpid(),
+            mode=run.mode,
+            state=str(run.state),
+            temporary=run.temporary,
+            version=run.version,
+            configuration=run.configuration,
+            started_at=run.began(),
+            market_now=clock.now() if clock.known else None,
+            speed=clock.speed,
+        )
+
+    def _link(self) -> LinkTold:
+        broker = self.system.broker
+        return LinkTold(state=broker.state.value, account=broker.account, link=broker.session.generation)
+
+    def _tree(self) -> Iterator[ActorTold]:
+        root = self.system.root
+        return iter(()) if root is None else self._below(root.which_children(), 0)
+
+    def _below(self, children: Sequence[ChildStatus], depth: int) -> Iterator[ActorTold]:
+        for child in children:
+            yield self._actor(child, depth)
+            yield from self._below(child.below, depth + 1)
+
+    def _actor(self, child: ChildStatus, depth: int) -> ActorTold:
+        last = child.last_exit
+        return ActorTold(
+            id=child.id,
+            depth=depth,
+            state=child.state.value,
+            epoch=child.epoch,
+            restarts=child.restarts,
+            waiting=self._waiting(child.id),
+            last_exit="" if last is None else f"{last.kind.value}: {last.reason}".removesuffix(": "),
+        )
+
+    def _waiting(self, actor: str) -> int | None:
+        if actor == BROKER:
+            return self.system.broker_mailbox.counts.depth
+        if actor == ROUTER:
+            return self.system.router.mailbox.counts.depth
+        if actor.startswith(SYMBOL_PREFIX):
+            return self.system.mailboxes[Symbol(actor.removeprefix(SYMBOL_PREFIX))].counts.depth
+        return None
+
+    def child_of(self, symbol: Symbol) -> ChildStatus:
+        """The symbol's actor, as its supervisor has it."""
+        wanted = SYMBOL_PREFIX + symbol
+        return next(child for child in self.system.symbol_tree.which_children() if child.id == wanted)
+
+    # --- the symbols ----------------------------------------------------------------------------------
+
+    def line(self, symbol: Symbol) -> SymbolLine:
+        actor, child = self.system.symbols[symbol], self.child_of(symbol)
+        status = status_of(actor.state)
+        recovering = child.state is ChildState.RUNNING and not actor.ready
+        record = self.position(symbol)
+        return SymbolLine(
+            symbol=symbol,
+            actor="reconciling" if recovering else child.state.value,
+            status="flat" if status is None else status.value,
+            position=actor.state.position.quantity,
+            average=actor.state.position.average_price if actor.state.position.quantity else None,
+            last=actor.view.last,
+            unrealized_pnl=None if record is None else record.unrealized_pnl,
+            stop=None if record is None else record.stop_price,
+            held=self._held(symbol, child),
+        )
+
+    def _held(self, symbol: Symbol, child: ChildStatus) -> str:
+        """The first reason why the symbol may not enter."""
+        system, lock = self.system, self.standing.lock_on(symbol, self.now)
+        actor = system.symbols[symbol]
+        if self.standing.level is not KillLevel.OPEN:
+            return f"kill level {self.standing.level.name.lower()}"
+        if lock is not None:
+            return f"lock {lock.lock}: {lock.reason}"
+        if child.state is ChildState.QUARANTINED:
+            return "in quarantine"
+        if system.broker.state is not LinkState.UP:
+            return "no link to the broker"
+        if not actor.view.reconciled:
+            return actor.view.why_not
+        unwell = self._health.get(SYMBOL_PREFIX + symbol)
+        return actor.state.held or ("" if unwell is None else unwell.sentence)
+
+    def position(self, symbol: Symbol) -> PositionRecord | None:
+        """The trade that lives, at the price at which it could be closed."""
+        actor = self.system.symbols[symbol]
+        quantity = actor.state.position.quantity
+        side = Side.SELL if quantity < 0 else Side.BUY
+        mark = actor.view.mark(side)
+        price: Decimal | None = exact(mark) if mark is not None else None
+        return position_of(actor.state, self._facts(symbol), price)
+
+    def _facts(self, symbol: Symbol) -> StockFacts:
+        found = (entry.facts for entry in self.system.settings.symbols if entry.symbol == symbol)
+        return next(found, StockFacts())
+
+    def positions(self) -> PositionsTold:
+        records = (self.position(symbol) for symbol in sorted(self.system.symbols))
+        return PositionsTold(
+            positions=tuple(record for record in records if record is not None), market_now=self.now
+        )
+
+    def orders(self, symbols: Sequence[Symbol]) -> tuple[OrderTold, ...]:
+        sent = self.system.broker.session.orders
+        return tuple(
+            order
+            for symbol in symbols
+            for order in orders_of(self.system.symbols[symbol].state, sent.live(symbol))
+        )
+
+    def rules(self, symbols: Sequence[Symbol]) -> tuple[RuleTold, ...]:
+        note, at = self._rules_note(), self.now
+        return tuple(
+            rule
+            for symbol in symbols
+            for rule in rules_for(note, symbol, self.system.symbols[symbol].state, at)
+        )
+
+    def _rules_note(self) -> ConfigurationNote:
+        """Made anew when the rules have been replaced."""
+        settings = self.system.settings
+        if settings.rules is not self._rules:
+            self._rules, self._note = settings.rules, read_note(note_of(settings))
+        return self._note
+
+    def symbol(self, symbol: Symbol) -> SymbolTold:
+        view = self.system.symbols[symbol].view
+        subjects = ("link", SYMBOL_PREFIX + symbol)
+        return SymbolTold(
+            line=self.line(symbol),
+            actor=self._actor(self.child_of(symbol), 0),
+            bid=view.bid,
+            ask=view.ask,
+            quote_age_s=view.quote_age_s(self.now),
+            locks=tuple(lock for lock in self.locks() if lock.symbol in ("", symbol)),
+            rules=self.rules((symbol,)),
+            health=tuple(told for told in self.health() if told.subject in subjects),
+        )
+
+    # --- what bounds it -------------------------------------------------------------------------------
+
+    def kill(self) -> KillTold:
+        return kill_told(self.standing.level, self._level)
+
+    def locks(self) -> tuple[LockTold, ...]:
+        return tuple(lock_told(lock) for lock in self.standing.locks(self.now))
+
+    def limits(self) -> tuple[LimitTold, ...]:
+        return tuple(limits_told(self.standing.limits, self.system.settings.risk, {}))
+
+    def sources_told(self) -> tuple[SourceTold, ...]:
+        return () if self.sources is None else self.sources.told()
+
+    def health(self) -> tuple[HealthTold, ...]:
+        """What is not well."""
+        return tuple(
+            HealthTold(subject=event.subject, state=event.state, sentence=event.sentence)
+            for event in self._health.values()
+            if event.sentence
+        )

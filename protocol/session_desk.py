@@ -1,0 +1,91 @@
+"""From a symbol's command to what leaves: whether it can go at all, the gate's last word, then the orders."""
+
+from __future__ import annotations
+
+from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders
+from protocol.reports import LinkState, RequestKind, RequestRefused
+from protocol.risk.words import OrderGate, Refused, Surroundings
+from protocol.session_contracts import Contracts
+from protocol.session_orders import NOT_SENT, SentOrders
+from protocol.session_words import Outbox
+from protocol.values import OrderRef, Purpose, Symbol
+
+OrderCommand = PlaceOrders | ModifyOrder | CancelOrder
+
+
+class OrderDesk:
+    """Every order, change and cancel passes here, and nothing reaches the wire by another way.
+
+    `around` is the session that it serves.
+    """
+
+    def __init__(
+        self, orders: SentOrders, contracts: Contracts, gate: OrderGate, around: Surroundings
+    ) -> None:
+        self._orders, self._contracts, self._gate, self._around = orders, contracts, gate, around
+
+    def serve(self, command: OrderCommand, out: Outbox) -> None:
+        """Send it, or tell the symbol why not."""
+        why_not = self._why_not(command)
+        contract = self._contracts.contract(command.symbol)
+        refused: Refused | None = None
+        if why_not is None:
+            refused = self._gate.judge(command, self._around, at=out.at, loop_s=out.loop_s)
+            why_not = None if refused is None else f"{refused.reason} ({refused.control} {refused.code})"
+        if refused is not None and not _adds_risk(command):
+            # An exit that must not leave is a position that may stay open: a person has to know.
+            out.alarm("RISK_REFUSED", f"{_refs(command)[0]}: {why_not}", command.symbol)
+        if why_not is not None or contract is None:
+            self._refuse(command, why_not or "its contract is not known yet", out)
+            return
+        match command:
+            case PlaceOrders():
+                self._orders.place(command, contract, out)
+            case ModifyOrder():
+                self._orders.modify(command, contract, out)
+            case CancelOrder():
+                self._orders.cancel(command, out)
+
+    def _refuse(self, command: OrderCommand, why: str, out: Outbox) -> None:
+        kind = {
+            PlaceOrders: RequestKind.PLACE, ModifyOrder: RequestKind.MODIFY, CancelOrder: RequestKind.CANCEL,
+        }[type(command)]  # fmt: skip
+        for ref in _refs(command):
+            # A placement that never left is dead; what a change was meant for stands as it was.
+            dead = kind is RequestKind.PLACE and self._orders.get(ref) is None
+            refusal = RequestRefused(out.at, ref, kind, NOT_SENT, f"not sent: {why}", dead)
+            out.tell(command.symbol, refusal)
+
+    def _why_not(self, command: OrderCommand) -> str | None:
+        """Why nothing can be sent for a symbol now. New risk needs a reconciled link, an exit any link."""
+        state, symbol = self._around.state, command.symbol
+        if state is LinkState.DOWN:
+            return "there is no session with the broker"
+        if symbol not in self._contracts.qualified:
+            return self._left_out(symbol)
+        if state is not LinkState.UP and _adds_risk(command):
+            return "the link is not reconciled, or TWS is cut off: no new risk"
+        return None
+
+    def _left_out(self, symbol: Symbol) -> str:
+        return self._contracts.left_out.get(symbol, "its contract is not known yet")
+
+
+def _adds_risk(command: OrderCommand) -> bool:
+    match command:
+        case PlaceOrders(orders=orders):
+            return any(spec.purpose is Purpose.ENTRY for spec in orders)
+        case ModifyOrder(order=order):
+            return order.purpose is Purpose.ENTRY
+        case CancelOrder():
+            return False
+
+
+def _refs(command: OrderCommand) -> tuple[OrderRef, ...]:
+    match command:
+        case PlaceOrders(orders=orders):
+            return tuple(spec.ref for spec in orders)
+        case ModifyOrder(order=order):
+            return (order.ref,)
+        case CancelOrder(ref=ref):
+            return (ref,)

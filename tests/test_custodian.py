@@ -1,0 +1,323 @@
+"""The custodian: a symbol whose actor is in quarantine keeps its stop, or is closed; nothing of it grows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from decimal import Decimal
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.custody import Custody, Guarded, next_steps
+from protocol.events import CancelEvent, FillEvent, ModifyOrderEvent, NewOrderEvent
+from protocol.exchange.interventions import Interventions
+from protocol.reports import OrderReport
+from protocol.settings import Schedule
+from protocol.values import (
+    CLOSE,
+    DOUBLEDOWN,
+    MAIN,
+    STOP,
+    TARGET,
+    OrderRef,
+    OrderSpec,
+    OrderStatus,
+    OrderType,
+    Purpose,
+    Side,
+    Symbol,
+    TimeInForce,
+)
+from tests.directed_market import DirectedMarket
+from tests.world import GLD, SLV, World, play, settings_for
+
+AT = datetime(2025, 1, 23, 15, 0, tzinfo=UTC)
+NEXT_CLOSE = OrderRef("a7", SLV, 1, CLOSE)
+QUARANTINED = {"QUARANTINED", "GUARDED"}
+
+
+def working(
+    role: str,
+    quantity: int,
+    side: Side = Side.SELL,
+    *,
+    filled: int = 0,
+    status: OrderStatus = OrderStatus.ACCEPTED,
+    why_held: str = "",
+    group: str = "exits",
+) -> Guarded:
+    kind = {STOP: OrderType.STOP, TARGET: OrderType.LIMIT}.get(role, OrderType.MARKET)
+    ref = OrderRef("a7", SLV, 1, role)
+    price = Decimal(97) if kind is OrderType.STOP else None
+    limit = Decimal(108) if kind is OrderType.LIMIT else None
+    group = "" if role in (MAIN, DOUBLEDOWN) else group
+    spec = OrderSpec(
+        ref, side, quantity, kind, TimeInForce.GTC, limit, price, oca_group=group, oca_type=2 if group else 0
+    )
+    report = OrderReport(AT, ref, 77, status, side, kind, quantity, filled, limit, price, why_held)
+    return Guarded(report, spec)
+
+
+def look(position: int, *orders: Guarded, stubborn: frozenset[OrderRef] = frozenset()) -> Custody:
+    return Custody(SLV, position, orders, stubborn)
+
+
+def told(found: tuple[object, ...]) -> list[tuple[str, str, int]]:
+    """Each step as what, role and shares."""
+    shown = []
+    for step in found:
+        match step:
+            case CancelEvent(ref=ref):
+                shown.append(("cancel", ref.role, 0))
+            case ModifyOrderEvent(ref=ref, order=order):
+                shown.append(("modify", ref.role, order.quantity))
+            case NewOrderEvent(ref=ref, order=order):
+                shown.append((f"new in {order.oca_group!r}", ref.role, order.quantity))
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("case", "wanted"),
+    [
+        (look(100, working(STOP, 100), working(TARGET, 100)), []),
+        (look(-100, working(STOP, 100, Side.BUY)), []),
+        (look(0), []),
+        (look(0, working(STOP, 100), working(TARGET, 100)), [("cancel", STOP, 0), ("cancel", TARGET, 0)]),
+        (
+            look(0, working(MAIN, 100, Side.BUY), working(STOP, 100, why_held="child")),
+            [("cancel", MAIN, 0)],
+        ),
+        (
+            look(60, working(MAIN, 100, Side.BUY, filled=60), working(STOP, 60)),
+            [("cancel", MAIN, 0)],
+        ),
+        (
+            look(100, working(STOP, 100), working(DOUBLEDOWN, 50, Side.BUY)),
+            [("cancel", DOUBLEDOWN, 0)],
+        ),
+        (look(100, working(STOP, 60), working(TARGET, 60)), [("modify", STOP, 100)]),
+        (look(40, working(STOP, 100)), [("modify", STOP, 40)]),
+        (look(100, working(TARGET, 100)), [("new in 'exits'", CLOSE, 100)]),
+        (look(100), [("new in ''", CLOSE, 100)]),
+        (look(100, working(STOP, 100, why_held="child")), [("new in 'exits'", CLOSE, 100)]),
+        (look(100, working(STOP, 100, Side.BUY)), [("new in 'exits'", CLOSE, 100)]),
+        (look(100, working(CLOSE, 100)), []),
+        (look(100, working(CLOSE, 40)), [("new in ''", CLOSE, 60)]),
+        (
+            look(100, working(STOP, 60), stubborn=frozenset({OrderRef("a7", SLV, 1, STOP)})),
+            [("new in ''", CLOSE, 40)],
+        ),
+    ],
+)
+def test_what_the_custodian_does_about_what_it_finds(
+    case: Custody, wanted: list[tuple[str, str, int]]
+) -> None:
+    assert told(next_steps(case, NEXT_CLOSE, AT)) == wanted
+
+
+def test_an_order_that_is_being_cancelled_is_not_cancelled_again() -> None:
+    asked = working(MAIN, 100, Side.BUY, status=OrderStatus.PENDING_CANCEL)
+    assert next_steps(look(0, asked), NEXT_CLOSE, AT) == ()
+
+
+def test_a_position_that_is_not_wanted_is_closed_part_by_part_in_the_groups_of_its_exits() -> None:
+    case = look(
+        100, working(STOP, 60, group="g0"), working(TARGET, 60, group="g0"), working("stop.1", 40, group="g1")
+    )
+    steps = next_steps(case, NEXT_CLOSE, AT, flatten=True)
+    assert told(steps) == [("new in 'g0'", CLOSE, 60), ("new in 'g1'", CLOSE, 40)]
+    assert len({step.ref for step in steps}) == 2
+
+
+ROLES = st.sampled_from([MAIN, STOP, TARGET, CLOSE, DOUBLEDOWN])
+ORDERS = st.lists(
+    st.builds(
+        working,
+        ROLES,
+        st.integers(1, 200),
+        st.sampled_from(Side),
+        status=st.sampled_from(
+            [
+                OrderStatus.ACCEPTED,
+                OrderStatus.SUBMITTED,
+                OrderStatus.PENDING_SUBMIT,
+                OrderStatus.PENDING_CANCEL,
+            ]
+        ),
+        why_held=st.sampled_from(["", "child", "locate"]),
+        group=st.sampled_from(["", "g0", "g1"]),
+    ),
+    max_size=5,
+)
+
+
+@given(st.integers(-300, 300), ORDERS, st.booleans())
+def test_no_step_ever_takes_a_stop_below_the_position_or_a_close_beyond_it(
+    position: int, orders: list[Guarded], flatten: bool
+) -> None:
+    case = look(position, *orders)
+    steps = next_steps(case, NEXT_CLOSE, AT, flatten=flatten)
+    cancelled = {step.ref for step in steps if isinstance(step, CancelEvent)}
+    resized = {step.ref: step.order.quantity for step in steps if isinstance(step, ModifyOrderEvent)}
+    covered = sum(
+        resized.get(order.report.ref, order.report.quantity) - order.report.filled
+        for order in case.stops
+        if order.report.ref not in cancelled
+    )
+    assert covered >= min(case.covered, abs(position))
+    closing = [step.order for step in steps if isinstance(step, NewOrderEvent)]
+    under_way = sum(order.remaining for order in case.closes)
+    assert all(order.side is case.closing_side and order.purpose is Purpose.CLOSE for order in closing)
+    if closing:
+        assert sum(order.quantity for order in closing) + under_way <= abs(position)
+
+
+# --- in the tree ----------------------------------------------------------------------------------
+
+
+def shut_away(world: World, symbol: Symbol = SLV) -> None:
+    world.system.symbol_tree.quarantine(f"symbol:{symbol}", "the story shuts it away")
+
+
+async def enter_a_part(world: World) -> None:
+    """The rest of the entry goes on working."""
+    world.stage.show(SLV, size=100)
+    await trio.sleep(5.0)
+    await world.quoted()
+    filled = trio.Event()
+    world.journal.follow(lambda _, events: filled.set() if isinstance(events[0], FillEvent) else None)
+    world.signal(SLV, "BUY")
+    await filled.wait()
+
+
+def test_a_position_in_quarantine_keeps_its_stop_and_the_others_trade_on() -> None:
+    async def story(world: World) -> None:
+        await world.enter(SLV)
+        before = world.exits()
+        shut_away(world)
+        await trio.sleep(60.0)
+        assert world.exits() == before
+        await world.enter(GLD)
+        assert world.position(GLD) == 100
+        assert {"quarantined", "GUARDED"} <= world.alarms()
+        assert world.restarts() == {"symbol:SLV": 1}  # the quarantine itself
+
+    play(story, DirectedMarket({SLV: 100.0, GLD: 50.0}), settings_for(SLV, GLD))
+
+
+def test_an_entry_that_works_in_quarantine_is_cancelled_and_its_fills_are_covered_and_journalled() -> None:
+    async def story(world: World) -> None:
+        await enter_a_part(world)
+        shut_away(world)
+        await trio.sleep(30.0)
+        assert MAIN not in world.working()
+        held = world.position()
+        assert 0 < held < 250
+        assert world.working()[STOP].remaining == held
+        journalled = sum(event.quantity for event in world.events(FillEvent, SLV))
+        assert journalled == held
+        assert world.sent_twice() == []
+        assert world.uncovered_s()[SLV] <= 2.0
+
+    play(story, settings=settings_for(SLV, shares=250))
+
+
+def test_a_stop_that_a_person_cancels_in_quarantine_is_followed_by_a_close() -> None:
+    async def story(world: World) -> None:
+        await world.enter()
+        shut_away(world)
+        await trio.sleep(5.0)
+        stop = world.working()[STOP]
+        Interventions(world.tws.venue).cancel_manual(world.tws.market_now(), stop.perm_id)
+        await trio.sleep(40.0)
+        assert world.position() == 0
+        assert world.working() == {}
+        assert "NAKED" in world.alarms()
+        assert world.disagreements() == ()
+
+    play(story)
+
+
+def test_the_day_ends_flat_for_a_symbol_in_quarantine_too() -> None:
+    ends = Schedule(no_entries_after=time(10, 1), flatten=time(10, 2))
+
+    async def story(world: World) -> None:
+        await world.enter()
+        shut_away(world)
+        await world.sleep_until("10:03:00")
+        assert (world.position(), world.working()) == (0, {})
+        assert world.system.at_rest
+        assert world.disagreements() == ()
+
+    play(story, settings=settings_for(SLV, schedule=ends))
+
+
+def test_a_released_symbol_takes_over_from_the_custodian_and_trades_on() -> None:
+    async def story(world: World) -> None:
+        await world.enter()
+        shut_away(world)
+        await trio.sleep(10.0)
+        world.system.flatten(SLV, "a person wants it so")
+        await trio.sleep(10.0)
+        assert world.position() == 0
+        assert world.system.release_symbol(SLV)
+        await world.until(lambda: world.system.symbols[SLV].ready)
+        await trio.sleep(3.0)
+        assert world.state().trade is None
+        assert "GUARD_ENDED" in world.alarms()
+        await trio.sleep(200.0)
+        await world.enter(SLV, "SELL")
+        assert world.position() == -100
+        assert world.sent_twice() == []
+        assert world.disagreements() == ()
+
+    play(story)
+
+
+@pytest.mark.parametrize("after_s", [0.5, 2.5, 4.0])
+def test_a_custodian_that_is_killed_takes_up_its_guards_again(after_s: float) -> None:
+    async def story(world: World) -> None:
+        await enter_a_part(world)
+        shut_away(world)
+        await trio.sleep(after_s)
+        world.kill("custodian")
+        await trio.sleep(30.0)
+        assert MAIN not in world.working()
+        assert world.working()[STOP].remaining == world.position()
+        assert world.sent_twice() == []
+
+    play(story, settings=settings_for(SLV, shares=250))
+
+
+def test_a_symbol_that_is_back_within_two_seconds_is_nobodys_ward() -> None:
+    async def story(world: World) -> None:
+        await world.enter()
+        world.kill(SLV)
+        await trio.sleep(10.0)
+        assert world.alarms() == set()
+        assert world.system.custodian.guards == {}
+
+    play(story)
+
+
+def test_commands_of_the_custodian_are_stale_once_the_symbol_is_up_again() -> None:
+    async def story(world: World) -> None:
+        await world.enter()
+        shut_away(world)
+        await trio.sleep(5.0)
+        old = world.system.broker.epoch_of(SLV)
+        world.system.release_symbol(SLV)
+        await trio.sleep(1.0)
+        await world.until(lambda: world.system.symbols[SLV].ready)
+        assert world.system.broker.epoch_of(SLV) > old
+
+    play(story)
+
+
+def test_a_look_is_made_of_what_the_broker_says() -> None:
+    guarded = working(STOP, 100, filled=30)
+    assert guarded.remaining == 70
+    assert not attrs.evolve(guarded, report=attrs.evolve(guarded.report, why_held="child")).works
