@@ -134,7 +134,7 @@ class Alerts:
             self._not_to = None
 
     async def finish(self, code: int, reason: str) -> int:
-        """Send what waits, for a bounded time. An end with another `code` than 0 is an alarm. Gives `code`."""
+        """Send what waits, for a bounded time; an end by another `code` than 0 is an alarm. Gives `code`."""
         self._ending = True
         if code:
             failed = Alert(code="RUN_FAILED", text=escape(clean_text(f"the run ends with {code}: {reason}")))

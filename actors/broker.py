@@ -163,6 +163,16 @@ class Broker:
         self._epochs[symbol] = max(epoch, self._epochs.get(symbol, 0))
         self.session.set_epoch(symbol, epoch)
 
+    @property
+    def last_trouble(self) -> str:
+        """Why there was no link last."""
+        return self._last_reason
+
+    @property
+    def busy_id(self) -> bool:
+        """Whether the last link failed because another program holds our client id."""
+        return self._busy_id
+
     def drop_entries(self, why: str) -> None:
         """Refuse every entry that was approved and still waits for the wire."""
         out = self._now()

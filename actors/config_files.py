@@ -78,7 +78,8 @@ def read_toml(file: Path) -> Mapping[str, object]:
 def read_secret(variable: str, environment: Mapping[str, str] | None = None) -> str | None:
     """A secret from the environment, or from the file that `<variable>_FILE` names; None without either.
 
-    One of the process's own environment is from now on taken out of whatever the process writes. The file must be the user's alone (mode 0600). Raises `ConfigFaults`, which never holds the secret.
+    The file must be the user's alone (mode 0600). Raises `ConfigFaults`, which never holds the secret. One
+    from the process's own environment is from now on taken out of all text that the process writes.
     """
     secret = _secret_of(variable, os.environ if environment is None else environment)
     if secret is not None and environment is None:

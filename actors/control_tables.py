@@ -84,7 +84,6 @@ def figures_line(figures: FiguresTold) -> str:
         ("gross", figures.gross),
         ("net", figures.net),
         ("open risk", figures.open_risk),
-        ("today", figures.day_pnl),
     )
     return ", ".join(f"{name} {dollars(amount)}" for name, amount in amounts if amount is not None)
 
@@ -228,7 +227,7 @@ def show_locks(screen: Screen, locks: Iterable[LockTold]) -> None:
 
 def show_limits(screen: Screen, limits: Iterable[LimitTold]) -> None:
     screen.table(
-        ("limit", "holds", "now", "used", ""),
+        ("limit", "symbol", "holds", "now", "used", "", "control"),
         (
             (
                 limit.name, limit.limit, limit.now, "" if limit.part is None else f"{limit.part:.0%}",

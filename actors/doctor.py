@@ -121,9 +121,10 @@ class Examination:
         self._found += [examine_state(folder), examine_disk(folder)]
         if await self._reachable():
             await self._session()
-        self._found += not_asked(self._found, OF_THE_SESSION, "there is no session to ask in")
+        self._found += not_asked(
+            self._found, (Check.HANDSHAKE, *OF_THE_SESSION), "there is no session to ask in"
+        )
         await self._sources()
-        self._found += not_asked(self._found, self._all(), "not reached")
 
     def interrupted(self) -> None:
         """The examination was ended from outside."""

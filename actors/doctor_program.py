@@ -24,6 +24,7 @@ from protocol.doctor import Check, Finding, Outcome, exit_code, next_command, su
 from protocol.doctor_advice import API_SETTINGS
 
 SECOND_INTERRUPT_EXIT = 130
+SUBJECT_COLUMNS = 32
 PIPED_COLUMNS = 160
 """The width where there is no terminal to ask."""
 
@@ -114,16 +115,18 @@ def show(findings: Sequence[Finding], following: str, out: TextIO) -> None:
 
 def _table(findings: Sequence[Finding]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in ("", "what", "of", "found"):
-        table.add_column(name, overflow="fold")
+    for name, width in (("", None), ("what", None), ("of", SUBJECT_COLUMNS), ("found", None)):
+        table.add_column(name, overflow="fold", max_width=width)
     before = ""
-    for check, finding in _rows(findings):
+    for alike in _rows(findings):
+        finding, check = alike[0], alike[0].check.value
         told = Text(_harmless(finding.text))
+        if len(alike) > 1:
+            check = ""
+            told.append(": " + ", ".join(each.check.value for each in alike))
         if finding.outcome in (Outcome.WARN, Outcome.FAIL):
             for advice in finding.advice:
-                told.append(
-                    f"\n→ {_harmless(advice)}", style="dim" if finding.outcome is Outcome.WARN else ""
-                )
+                told.append(f"\n→ {_harmless(advice)}")
         table.add_row(
             Text(finding.outcome.value, style=_STYLE[finding.outcome]),
             "" if check == before else check,
@@ -134,16 +137,15 @@ def _table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, Finding]]:
-    """(checks, finding): what was not asked for one reason is one line."""
+def _rows(findings: Sequence[Finding]) -> Iterator[tuple[Finding, ...]]:
+    """The findings, but what was not asked for one reason together."""
 
     def reason(finding: Finding) -> tuple[object, ...]:
         alike = finding.outcome is Outcome.SKIP and not finding.subject
         return (finding.text,) if alike else (id(finding),)
 
     for _, alike in groupby(findings, key=reason):
-        group = tuple(alike)
-        yield ", ".join(finding.check.value for finding in group), group[0]
+        yield tuple(alike)
 
 
 def _harmless(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a polled service knows beyond predictions: trades and divergence, asked for where a threshold looks."""
+"""Trades and divergence of a polled service, asked for where a threshold looks at them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Desk(Protocol):
 
 
 class Marks(Protocol):
-    """Where a source keeps how far it has come: the journal. Losing the last of it repeats, and never skips."""
+    """Where a source keeps how far it has come: the journal. Losing the last mark repeats, never skips."""
 
     def get_meta(self, key: str) -> str | None: ...
 
@@ -100,11 +100,11 @@ class Intake:
     def refuse(self, name: str, symbol: str, code: str, reason: str, body_hash: str) -> None:
         self._desk.refuse(name, symbol, code, reason, body_hash=body_hash, source=self.rules.name)
 
-    def refuse_unreadable(self, place: str, reason: str, content: bytes) -> None:
-        """A verdict for what stood at `place` and could not be read."""
-        # Hashed as text: two bodies that cannot be read are the same when their bytes are.
-        name = f"{self.rules.name}:{place}"
-        self.refuse(name, "", MALFORMED, reason, hash_body(content.decode("utf-8", "replace")))
+    def refuse_unreadable(self, reason: str, content: bytes, place: str = "") -> None:
+        """A verdict for what could not even be read; it is named by its `place`, or by its content."""
+        body_hash = hash_body(content.decode("utf-8", "replace"))
+        self.statistics.received += 1
+        self.refuse(f"{self.rules.name}:{place or body_hash}", "", MALFORMED, reason, body_hash)
 
     def alarm(self, code: str, text: str) -> None:
         self._desk.alarm(code, f"{self.rules.name}: {text}")

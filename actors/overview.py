@@ -17,12 +17,12 @@ from typing import Final, Protocol
 import attrs
 
 from actors.child import ChildState, ChildStatus
-from actors.system import BROKER, ROUTER, SYMBOL_PREFIX, TradingSystem
+from actors.system import BROKER, ROUTER, TradingSystem
+from actors.system_views import SYMBOL_PREFIX
 from protocol.configuration_note import ConfigurationNote, note_of, read_note
 from protocol.control_answers import (
     ActorTold,
     AlarmTold,
-    FiguresTold,
     HealthTold,
     KillTold,
     LimitTold,
@@ -38,11 +38,20 @@ from protocol.control_answers import (
     SymbolTold,
 )
 from protocol.control_events import HealthEvent, KillLevelEvent
-from protocol.control_rows import kill_told, limits_told, lock_told, orders_of, position_of, rules_for
+from protocol.control_rows import (
+    figures_told,
+    kill_told,
+    limits_told,
+    lock_told,
+    orders_of,
+    position_of,
+    rules_for,
+)
 from protocol.events import AlarmEvent, BaseEvent
 from protocol.position_record import PositionRecord
 from protocol.position_status import status_of
 from protocol.reports import LinkState
+from protocol.risk.figures import RiskFigures
 from protocol.risk.standing import Standing
 from protocol.risk.words import KillLevel
 from protocol.settings import StockFacts
@@ -79,9 +88,16 @@ class Overview:
     """One for each run. Give `follow` to the journal: it keeps the last alarms and words of health."""
 
     def __init__(
-        self, system: TradingSystem, run: RunIdentity, standing: Standing, sources: SourcesSeen | None = None
+        self,
+        system: TradingSystem,
+        run: RunIdentity,
+        *,
+        standing: Standing,
+        figures: Callable[[], RiskFigures],
+        sources: SourcesSeen | None = None,
     ) -> None:
         self.system, self.run, self.standing, self.sources = system, run, standing, sources
+        self._figures = figures
         self._alarms: deque[AlarmEvent] = deque(maxlen=SHOWN_ALARMS)
         self._health: dict[str, HealthEvent] = {}
         self._level: KillLevelEvent | None = None
@@ -108,7 +124,8 @@ class Overview:
     # --- the run --------------------------------------------------------------------------------------
 
     def status(self) -> StatusTold:
-        limits = sorted(self.limits(), key=lambda limit: -(limit.part or 0.0))
+        figures = self._figures()
+        limits = sorted(self._limits(figures), key=lambda limit: -(limit.part or 0.0))
         return StatusTold(
             run=self._run(),
             link=self._link(),
@@ -122,7 +139,7 @@ class Overview:
                 AlarmTold(at=alarm.at, code=alarm.code, symbol=alarm.symbol, text=alarm.text)
                 for alarm in self._alarms
             ),
-            figures=FiguresTold(),
+            figures=figures_told(figures),
             near=tuple(limit for limit in limits[:SHOWN_LIMITS] if (limit.part or 0.0) >= NEAR),
         )
 
@@ -280,7 +297,10 @@ class Overview:
         return tuple(lock_told(lock) for lock in self.standing.locks(self.now))
 
     def limits(self) -> tuple[LimitTold, ...]:
-        return tuple(limits_told(self.standing.limits, self.system.settings.risk, {}))
+        return self._limits(self._figures())
+
+    def _limits(self, figures: RiskFigures) -> tuple[LimitTold, ...]:
+        return tuple(limits_told(self.standing.limits, self.system.settings.risk, figures.limits))
 
     def sources_told(self) -> tuple[SourceTold, ...]:
         return () if self.sources is None else self.sources.told()

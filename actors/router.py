@@ -13,6 +13,7 @@ import trio
 
 from actors.mailbox import Lane, Mailbox
 from protocol.commands import SymbolCommand
+from protocol.control_events import FlowThresholdEvent
 from protocol.events import PredictionSignalEvent
 from protocol.reports import Report, SymbolSnapshot
 from protocol.session_words import Delivery
@@ -20,7 +21,7 @@ from protocol.symbol import SymbolMessage
 from protocol.values import Symbol, Tick
 
 Batch: TypeAlias = tuple[Delivery, ...]
-Routed: TypeAlias = Batch | PredictionSignalEvent
+Routed: TypeAlias = Batch | PredictionSignalEvent | FlowThresholdEvent
 
 
 class Guard(Protocol):
@@ -38,7 +39,7 @@ class Router:
         self,
         mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]],
         *,
-        on_refused: Callable[[PredictionSignalEvent], None],
+        on_refused: Callable[[PredictionSignalEvent | FlowThresholdEvent], None],
     ) -> None:
         self.mailbox: Mailbox[Routed] = Mailbox()
         self._mailboxes = mailboxes
@@ -55,6 +56,11 @@ class Router:
         if not self.mailbox.put(Lane.SIGNALS, signal):
             self._on_refused(signal)
 
+    def flow(self, event: FlowThresholdEvent) -> None:
+        """A figure of the options flow has crossed a threshold: like a signal, but nobody owes it a verdict."""
+        if not self.mailbox.put(Lane.SIGNALS, event):
+            self._on_refused(event)
+
     def command(self, symbol: Symbol, command: SymbolCommand) -> None:
         """A person, the clock or the end of the run speaks to a symbol: before everything else that waits."""
         self._mailboxes[symbol].put(Lane.CONTROL, command)
@@ -65,7 +71,7 @@ class Router:
         await self.mailbox.serve(self._dispatch)
 
     def _dispatch(self, routed: Routed) -> None:
-        if isinstance(routed, PredictionSignalEvent):
+        if isinstance(routed, PredictionSignalEvent | FlowThresholdEvent):
             mailbox = self._mailboxes.get(routed.symbol)
             if mailbox is None or not mailbox.put(Lane.SIGNALS, routed):
                 self._on_refused(routed)

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from actors.market_clock import MarketClock
-from protocol.control_events import FlowThresholdEvent
+from protocol.control_events import FlowThresholdEvent, SourceEvent
 from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent, SignalVerdictEvent, Verdict
 from protocol.rate_window import RateWindow
 from protocol.signal_gate import (
@@ -117,6 +117,8 @@ class SignalDesk:
         self._counters: dict[str, _Counter] = {}
         self.heard_at: datetime | None = None
         """Up to when the journal of an earlier run had heard of signals; None for a fresh one."""
+        self.stopped: dict[str, SourceEvent] = {}
+        """The sources that a person stopped and nobody has started since, by what the journal says."""
         self._recovering = trio.Lock()
         self._recovered = False
 
@@ -156,6 +158,10 @@ class SignalDesk:
                 self._waiting.setdefault(event.signal_id, event)
             case SignalVerdictEvent():
                 self._waiting.pop(event.signal_id, None)
+            case SourceEvent(source=source, what="stopped"):
+                self.stopped[source] = event
+            case SourceEvent(source=source, what="started"):
+                self.stopped.pop(source, None)
             case _:
                 pass
 
@@ -216,6 +222,11 @@ class SignalDesk:
     def alarm(self, code: str, text: str) -> None:
         """Something about the sources that a person should know."""
         self._journal.append(STREAM, [AlarmEvent(at=self._clock.now(), code=code, text=text)])
+
+    def note_source(self, source: str, what: str, detail: str) -> None:
+        """What is being done to a source: written before it is done."""
+        event = SourceEvent(at=self._clock.now(), source=source, what=what, detail=detail)
+        self._journal.append(STREAM, [event])
 
     def _admit(self, source: str, judgement: Judgement) -> Judgement:
         """Count, and carry out what does not flood the journal."""

@@ -20,6 +20,7 @@ from actors.market_clock import MarketClock
 from actors.timers import Timers
 from protocol.chores import Watch
 from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, UseRules, Wake
+from protocol.control_events import FlowThresholdEvent
 from protocol.events import BaseEvent, PeerAskedEvent, PredictionSignalEvent
 from protocol.market_view import MarketView
 from protocol.reports import HistoryLoaded, LinkState, SymbolSnapshot
@@ -83,7 +84,7 @@ class SymbolActor:
         self._timers, self._set_epoch, self._probe = timers, set_epoch, probe
         self._ask_peer, self._admits = ask_peer, admits
         self._epoch = 0
-        self._early: deque[PredictionSignalEvent] = deque()
+        self._early: deque[PredictionSignalEvent | FlowThresholdEvent] = deque()
         self._history_of = -1
         self._wake_at: datetime | None = None
         self._watch: Watch | None = None
@@ -139,7 +140,7 @@ class SymbolActor:
             self._hear_history(message)
             return
         waits = not self.ready and len(self._early) < MAX_EARLY_SIGNALS
-        if waits and isinstance(message, PredictionSignalEvent):
+        if waits and isinstance(message, PredictionSignalEvent | FlowThresholdEvent):
             self._early.append(message)
             return
         if isinstance(message, UseRules):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from functools import partial
 
 import attrs
 import trio
@@ -21,15 +21,17 @@ import trio
 from actors.broker import Broker, BrokerRefused, NoBroker
 from actors.child import ChildSpec, ChildState, Down, SupervisorSpec, Up
 from actors.custodian import Custodian
+from actors.health import HealthWatch
 from actors.journal import Journal, keep
 from actors.kills import Kills
 from actors.mailbox import Mailbox, Poison
 from actors.market_clock import MarketClock
-from actors.portfolio import Portfolio, same_day
+from actors.portfolio import Portfolio
 from actors.router import Router
 from actors.subscriptions import Subscriptions
 from actors.supervisor import Supervisor
 from actors.symbol import SymbolActor, stream_of
+from actors.system_views import SYMBOL_PREFIX, health_of, holdings_of
 from actors.timers import Timers
 from actors.tws_link import Link
 from protocol import configuration_note
@@ -43,6 +45,7 @@ from protocol.commands import (
     UseRules,
     Wake,
 )
+from protocol.control_events import FlowThresholdEvent
 from protocol.events import (
     AlarmEvent,
     PeerAskedEvent,
@@ -53,7 +56,9 @@ from protocol.events import (
     Verdict,
 )
 from protocol.kills import KillOrder
-from protocol.portfolio import Holding, portfolio_rules
+from protocol.portfolio import portfolio_rules
+from protocol.risk.gate import RiskGate
+from protocol.risk.words import EntryProposal, Refused
 from protocol.rule_checks import rule_faults
 from protocol.rules.rule import Rule
 from protocol.rules.used import indicators_used
@@ -63,13 +68,12 @@ from protocol.supervision import ExitKind
 from protocol.supervision_plan import OnExhausted, Strategy
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan, rules_of
-from protocol.values import MAIN, OrderRef, OrderSpec, Side, Symbol
+from protocol.values import MAIN, OrderRef, OrderSpec, Symbol
 from protocol.warm_up import BarStore
 
 SYSTEM_STREAM = "system"
-SYMBOL_PREFIX = "symbol:"
 BROKER, CUSTODIAN, ROUTER, TIMERS, PORTFOLIO = "broker", "custodian", "router", "timers", "portfolio"
-"""Names of actors: of those that all symbols share, and how a symbol's own begins."""
+"""Names of the actors that all symbols share."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,11 +82,6 @@ class Edge:
 
     id: str
     start: Callable[[int, trio.TaskStatus[None]], Awaitable[None]]
-
-
-class _OpenGate:
-    def judge(self, *_: object, **__: object) -> None:
-        return None
 
 
 class TradingSystem:
@@ -109,6 +108,8 @@ class TradingSystem:
         self.signal_to_wire = Latencies()
         self.edges: list[Edge] = []
         """Filled by whoever runs the system, before it runs."""
+        self.edge_trees: list[Supervisor] = []
+        """Supervisors at the edge, started before the edges: that of the signal sources."""
         self._rng = random.Random(seed)
         self._signal_seen: dict[Symbol, float] = {}
         self._history = history
@@ -119,6 +120,9 @@ class TradingSystem:
         }
         self.router = Router(self.mailboxes, on_refused=self._refuse_signal)
         self.timers = Timers(clock, self._wake)
+        self.gate = self._open_gate()
+        """Every order's last word; it has the journal's whole past, and hears of what is written first."""
+        journal.follow(self.gate.follow)
         self.broker = Broker(
             settings.broker,
             names,
@@ -129,7 +133,7 @@ class TradingSystem:
             deliver=self.router.deliver,
             clock=clock,
             on_sent=self._note_sent,
-            gate=_OpenGate(),
+            gate=self.gate,
             wants_figures=True,
         )
         self.custodian = self._custodian(instance)
@@ -137,7 +141,7 @@ class TradingSystem:
         self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
         self.portfolio = Portfolio(
             portfolio_rules(settings.rules), settings.schedule, journal=journal, clock=clock,
-            holdings=self._holdings, ask=self.ask_peer,
+            holdings=partial(holdings_of, self), ask=self.ask_peer,
         )  # fmt: skip
         self.symbol_tree = self._supervise_symbols()
         """The supervisor of the symbols, whose ids begin with `symbol:`; `trading` is the one above it."""
@@ -149,6 +153,7 @@ class TradingSystem:
         journal.follow(self.subscriptions.follow)
         self.subscriptions.bars_of = lambda symbol: self.symbols[symbol].view.bars
         self.router.on_tick = self.subscriptions.take_tick
+        self.health = HealthWatch(partial(health_of, self), journal=journal, clock=clock)
         self._note_settings()
 
     def _note_settings(self) -> None:
@@ -156,6 +161,17 @@ class TradingSystem:
         note = configuration_note.note_of(self.settings)
         if self.journal.get_meta(configuration_note.KEY) != note:
             self.journal.set_meta(configuration_note.KEY, note)
+
+    def _open_gate(self) -> RiskGate:
+        settings = self.settings
+        latency_s = settings.risk.quote_age_allowance_loop_s * self.clock.speed
+        gate = RiskGate(settings.risk, settings.schedule, settings.symbols, latency_s=latency_s)
+        for row in self.journal.rows():
+            gate.fold(row.stream, row.event, replay=True)
+        return gate
+
+    def _admits(self, proposal: EntryProposal, at: datetime) -> Refused | None:
+        return self.gate.admits(proposal, self.broker.session, at=at)
 
     def _plans(self, instance: str) -> tuple[SymbolPlan, ...]:
         settings = self.settings
@@ -187,6 +203,7 @@ class TradingSystem:
             ask_peer=self.ask_peer,
             probe=self.kills.probe,
             history=self._history,
+            admits=self._admits,
         )
 
     def _custodian(self, instance: str) -> Custodian:
@@ -269,7 +286,9 @@ class TradingSystem:
 
     def _supervise_edge(self) -> Supervisor:
         edges = tuple(ChildSpec(id=edge.id, start=edge.start) for edge in self.edges)
-        children = (*edges, self._handlers.as_child())
+        health = ChildSpec(id="health", start=self.health.run)
+        trees = tuple(tree.as_child() for tree in self.edge_trees)
+        children = (*trees, *edges, health, self._handlers.as_child())
         return self._supervisor(
             SupervisorSpec(
                 name="edge",
@@ -279,6 +298,12 @@ class TradingSystem:
                 children=children,
             )
         )
+
+    def add_edge_tree(self, spec: SupervisorSpec) -> Supervisor:
+        """One more supervisor at the edge; to be added before `run`."""
+        tree = self._supervisor(spec)
+        self.edge_trees.append(tree)
+        return tree
 
     def _supervisor(self, spec: SupervisorSpec) -> Supervisor:
         return Supervisor(
@@ -332,12 +357,23 @@ class TradingSystem:
             self._signal_seen[signal.symbol] = trio.current_time()
         self.router.signal(signal)
 
+    def take_flow(self, event: FlowThresholdEvent) -> None:
+        """Where signal sources hand on that a figure of the options flow has crossed a threshold."""
+        if event.symbol in self.symbols:
+            self.router.flow(event)
+
     def _note_sent(self, ref: OrderRef) -> None:
         seen = self._signal_seen.pop(ref.symbol, None) if ref.role == MAIN else None
         if seen is not None:
             self.signal_to_wire.add(trio.current_time() - seen)
 
-    def _refuse_signal(self, signal: PredictionSignalEvent) -> None:
+    def _refuse_signal(self, signal: PredictionSignalEvent | FlowThresholdEvent) -> None:
+        if isinstance(signal, FlowThresholdEvent):
+            text = f"too many signals were waiting: threshold {signal.threshold} was not heard"
+            self._record(AlarmEvent(
+                at=self.clock.now(), cause=signal.event_id, code="FLOW_LOST", symbol=signal.symbol, text=text
+            ))  # fmt: skip
+            return
         self.journal.append(
             stream_of(signal.symbol),
             [
@@ -365,22 +401,6 @@ class TradingSystem:
         self.settings = attrs.evolve(self.settings, rules=rules)
         self._note_settings()
         self._record(RunEvent(at=now, what="rules", detail=", ".join(rule.name for rule in rules)))
-
-    def _holdings(self, at: datetime) -> tuple[tuple[Holding, ...], Decimal | None]:
-        """What the symbols hold now, for the portfolio."""
-        found, equity, zone = [], None, self.settings.schedule.zone
-        for symbol, actor in self.symbols.items():
-            position, trade = actor.state.position, actor.state.trade
-            side = Side.BUY if position.quantity > 0 else Side.SELL
-            made = [gain for ended, gain in actor.state.results if same_day(ended, at, zone)]
-            if trade is not None:
-                made.append(position.realized_pnl - trade.realized_before)
-            found.append(Holding(
-                symbol, position.quantity, position.average_price, actor.view.mark(side),
-                sum(made, Decimal(0)),
-            ))  # fmt: skip
-            equity = equity if actor.view.equity is None else actor.view.equity
-        return tuple(found), equity
 
     def ask_peer(self, asked: PeerAskedEvent) -> None:
         """One symbol asks another, or all of them; each decides about its own position."""

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 import trio
@@ -47,8 +48,9 @@ def end_stuck(child_id: str) -> None:
 class _Watch:
     """Counts the thread's own wakes, and no seconds: a process or machine that was suspended slept too."""
 
-    def __init__(self, dump_after: int, exit_after: int) -> None:
+    def __init__(self, dump_after: int, exit_after: int, killed: Callable[[], bool] = lambda: False) -> None:
         self.beats = 0
+        self._killed = killed
         self._seen = -1
         self._missed = 0
         self._dump_after = dump_after
@@ -61,7 +63,8 @@ class _Watch:
         self._seen = beats
         if self._missed == self._dump_after:
             dump()
-        if self._missed >= self._exit_after:
+        # The switch of a person who sees that nothing moves: no use in waiting for the rest of the time.
+        if self._missed >= self._exit_after or (self._missed >= self._dump_after and self._killed()):
             dump()
             end(EXIT_LOOP_STUCK)
             return False
@@ -75,13 +78,16 @@ async def watch(
     exit_after: int = EXIT_AFTER,
     dump: Callable[[], None] = dump_stacks,
     end: Callable[[int], None] = end_process,
+    kill_file: Path | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer the watchdog thread every `period_loop_s` for as long as this is not cancelled.
 
-    `dump` and `end` run in the thread. Only for the real clock: a mock clock would beat for nothing.
+    `dump` and `end` run in the thread. Where `kill_file` exists, a loop that is late ends the process as
+    soon as it is noticed; the next start obeys the file. Only for the real clock: a mock clock would beat
+    for nothing.
     """
-    state = _Watch(dump_after, exit_after)
+    state = _Watch(dump_after, exit_after, lambda: kill_file is not None and os.path.lexists(kill_file))
     over = threading.Event()
 
     def look() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -22,9 +23,11 @@ from protocol.source_health import TroubleKind
 from protocol.source_settings import WebSocketSource
 
 QUEUE = 16
-"""Messages that wait to be read; then the connection itself holds back the rest."""
+"""Messages that wait to be read; what comes on top waits in the connection."""
 MAX_HANDSHAKE_BYTES = 65_536
 """What the other side may say before the connection is a websocket."""
+END_GRACE_LOOP_S = 0.05
+"""Between the end of a connection and giving up on its handshake, which may have just come."""
 
 
 @attrs.frozen
@@ -72,6 +75,9 @@ class Listener(Protocol):
 
     def opened(self) -> str:
         """The handshake is through; the text that subscribes, empty for none."""
+
+    def alive(self) -> None:
+        """A sign of life: a message, or the answer to a ping."""
 
     async def heard(self, message: str | bytes) -> Ending | None:
         """One message; an ending when there should be no more."""
@@ -188,7 +194,7 @@ class FeedConnection:
             except trio_websocket.ConnectionClosed as closed:
                 code = 1006 if closed.reason is None else closed.reason.code
                 return Ending(TroubleKind.UNREACHABLE, f"the connection was closed ({code})")
-            self._heard_loop = trio.current_time()
+            self._note_life()
             ending = await self._listener.heard(message)
             if ending is not None:
                 return ending
@@ -203,7 +209,7 @@ class FeedConnection:
             with trio.move_on_after(interval_loop_s):
                 if not await _try_to(connection.ping):
                     return
-                self._heard_loop = trio.current_time()
+                self._note_life()
             if self._heard_loop < asked_loop:
                 self._end(f"no sign of life within {interval_loop_s:g} s of a ping")
 
@@ -220,6 +226,10 @@ class FeedConnection:
             text, self._text_waits = self._text_waits, None
             if text and not await _try_to(connection.send_message, text):
                 return
+
+    def _note_life(self) -> None:
+        self._heard_loop = trio.current_time()
+        self._listener.alive()
 
     def _end(self, text: str) -> None:
         self._ending = Ending(TroubleKind.TIMEOUT, text)
@@ -260,9 +270,33 @@ class _WatchedStream(trio.abc.Stream):
         await self._stream.aclose()
 
 
-async def _cancel_at_end(stream: _WatchedStream, scope: trio.CancelScope) -> None:
-    """Cancel the wait for a handshake that will not come. Once the handshake is through, nobody is in it."""
+async def _cancel_at_end(stream: _WatchedStream, handshake: trio.CancelScope) -> None:
+    """Cancel the wait for a handshake that will not come. Once it is through, nobody is in its scope."""
     await stream.ended.wait()
-    # A refusal ends with the end of its connection: the library's own word on it comes first.
-    await trio.testing.wait_all_tasks_blocked()
-    scope.cancel()
+    await trio.sleep(END_GRACE_LOOP_S)
+    handshake.cancel()
+
+
+async def _try_to(action: Callable[..., Awaitable[None]], *arguments: object) -> bool:
+    """Whether it could be done; if not, the connection is closing, and whoever listens learns why."""
+    try:
+        await action(*arguments)
+    except (trio_websocket.ConnectionClosed, LocalProtocolError):
+        return False
+    return True
+
+
+def _rejection(rejected: BaseExceptionGroup[trio_websocket.ConnectionRejected]) -> Ending:
+    error: BaseException = rejected
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, trio_websocket.ConnectionRejected)
+    code = error.status_code
+    match code:
+        case 401 | 403:
+            kind = TroubleKind.UNAUTHORIZED
+        case 429:
+            kind = TroubleKind.RATE_LIMITED
+        case _:
+            kind = TroubleKind.SERVER_ERROR if code >= 500 else TroubleKind.REFUSED
+    return Ending(kind, f"it refused the handshake with HTTP {code}")

@@ -11,24 +11,20 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Iterable
-from functools import partial
 from random import Random
-from urllib.parse import urlsplit
+from typing import assert_never
 
 import attrs
 import httpx2
 import trio
-import trio_websocket
-from wsproto.utilities import LocalProtocolError
 
 from actors.intake import CLOCK_GLANCE_LOOP_S, Desk, Intake, Marks
 from actors.market_clock import MarketClock
 from actors.signal_desk import SourceStatistics
-from actors.websocket_stream import WatchedStream
+from actors.websocket_connection import Ending, FeedConnection, check_token, read_feed_url
 from protocol.allowances import Bucket
 from protocol.events import PredictionSignalEvent, SignalVerdictEvent
 from protocol.feed_messages import (
-    MAX_MESSAGE_BYTES,
     Aside,
     BadMessage,
     FeedSequence,
@@ -39,74 +35,30 @@ from protocol.feed_messages import (
     read_message,
 )
 from protocol.health import HealthState
-from protocol.loopback import is_loopback
-from protocol.predictions import hash_body
 from protocol.redaction import Secret
 from protocol.signal_gate import MALFORMED, Judgement
-from protocol.source_health import TroubleKind
+from protocol.source_health import SourceHealth, TroubleKind
 from protocol.source_settings import WebSocketSource
 from protocol.supervision_plan import Backoff
 
 MAX_AGE_S = 10.0
 """Of a pushed signal, in market seconds: its way here takes a fraction of one."""
 HANDSHAKE_LOOP_S = 10.0
-"""From the first packet to a subscription that has left."""
-QUEUE = 16
-"""Messages that wait to be read; the feed's own connection holds back the rest."""
+"""For the connection, and once more for the handshake and the subscription."""
 MAX_BAD_IN_A_ROW = 100
 BODIES_AT_ONCE, BODIES_PER_LOOP_S = 400, 200.0
 """Predictions that are taken; a feed that brings more is read more slowly, and trading goes on."""
 SAVE_LOOP_S = 1.0
 """How old the saved sequence number may be: after a crash so much is asked for twice."""
 RECONNECT = Backoff(min_loop_s=0.5, max_loop_s=30.0, healthy_after_loop_s=10.0)
-
-
-@attrs.frozen
-class _Ending:
-    """Why a connection ended; `text` quotes nothing that the feed sent."""
-
-    kind: TroubleKind
-    text: str
-
-
-class _Lost(Exception):
-    """No connection came about."""
-
-    def __init__(self, kind: TroubleKind, text: str) -> None:
-        super().__init__(text)
-        self.ending = _Ending(kind, text)
-
-
-@attrs.frozen
-class _Address:
-    host: str
-    port: int
-    resource: str
-    tls: bool
-
-    @property
-    def header(self) -> str:
-        """The host as the handshake names it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
-
-
-def check_feed_url(url: str) -> _Address:
-    """Where `url` leads. ValueError unless it is wss, or ws to this very machine."""
-    parts = urlsplit(url)
-    host = parts.hostname
-    if not host or parts.username is not None or parts.query or parts.fragment or not url.isascii():
-        raise ValueError("the URL of a feed names a host and a path, nothing else: keys go into token_env")
-    if parts.scheme != "wss" and not (parts.scheme == "ws" and is_loopback(host)):
-        raise ValueError("the URL of a feed is wss:// (ws:// only to this machine)")
-    tls = parts.scheme == "wss"
-    return _Address(host, parts.port or (443 if tls else 80), parts.path or "/", tls)
-
-
-def check_token(token: str) -> None:
-    """ValueError, without the token in its text, unless a header can carry it."""
-    if not token.isascii() or (token and not token.isprintable()) or token != token.strip():
-        raise ValueError("the token of a feed is printable ASCII text without spaces around it")
+_FEED = ""
+"""The one name under which `SourceHealth` knows a feed: it has no tickers of its own."""
+_ODD_NUMBERS = {
+    SeqNews.GAP: ("signals_gap", "its sequence numbers have a gap: messages are missing"),
+    SeqNews.LATE: ("signals_reordered", "its messages come out of order"),
+    SeqNews.REPEATED: ("signals_repeated", "it sends messages again"),
+    SeqNews.RESTARTED: ("signals_renumbered", "its sequence numbers begin anew"),
+}
 
 
 class WebSocketSignals:
@@ -126,19 +78,22 @@ class WebSocketSignals:
         handshake_loop_s: float = HANDSHAKE_LOOP_S,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`tls` None: what the system trusts. ValueError when URL or token cannot be used."""
+        """`tls` None: what the system trusts. ValueError when the URL or the token cannot be used."""
         check_token(secret.reveal())
-        self._address = check_feed_url(settings.url)
+        self._address = read_feed_url(settings.url)
         self._settings, self._secret, self._clock = settings, secret, clock
         self._intake = Intake(settings, desk=desk, clock=clock, tickers=tickers, max_age_s=MAX_AGE_S)
         self._random, self._marks, self._reconnect = random, marks, reconnect
         self._handshake_loop_s, self._tls = handshake_loop_s, tls
         self._sequence: FeedSequence | None = None
         self._bucket = Bucket(BODIES_AT_ONCE, BODIES_PER_LOOP_S)
-        self._trouble: _Ending | None = None
-        self._connected = False
-        self._heard_loop = self._saved_loop = -math.inf
-        self._retarget = trio.Event()
+        self._health = SourceHealth()
+        self._connection: FeedConnection | None = None
+        self._opened_loop = math.inf
+        self._last_ending: Ending | None = None
+        self._bad_in_a_row = 0
+        self._saved: str | None = None
+        self._saved_loop = -math.inf
 
     def statistics(self) -> SourceStatistics:
         return self._intake.copy_statistics()
@@ -148,17 +103,17 @@ class WebSocketSignals:
         return SeqCounts() if self._sequence is None else attrs.evolve(self._sequence.counts)
 
     def health(self) -> tuple[str, str]:
-        if self._trouble is not None:
-            text = f"{self._trouble.text}; it is tried again, trading goes on"
-            return HealthState.DOWN.value, text
-        if self._connected:
+        if self._connection is not None and self._opened_loop < math.inf:
             return HealthState.OK.value, ""
-        return HealthState.WAITING.value, "no connection yet"
+        if self._last_ending is None:
+            return HealthState.WAITING.value, "no connection yet"
+        return HealthState.DOWN.value, f"{self._last_ending.text}; it is tried again, trading goes on"
 
     def set_tickers(self, tickers: Iterable[str]) -> None:
-        """Ask for other tickers from now on; the subscription is sent anew."""
+        """Ask for other tickers from now on: the subscription is sent anew."""
         self._intake.set_tickers(tickers)
-        self._retarget.set()
+        if self._connection is not None and self._opened_loop < math.inf:
+            self._connection.say(self._subscription())
 
     async def run(self, epoch: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen until cancelled. `epoch` counts the starts of this actor."""
@@ -174,90 +129,125 @@ class WebSocketSignals:
             await trio.sleep(CLOCK_GLANCE_LOOP_S)
         failures = 0
         while True:
-            self._intake.statistics.polls += 1
-            begun_loop = trio.current_time()
-            try:
-                ending = await self._connect_and_listen(self._sequence)
-            finally:
-                self._connected = False
-                self._save_mark()
-            if trio.current_time() - begun_loop >= self._reconnect.healthy_after_loop_s:
-                failures = 0
-            self._note_trouble(ending)
-            failures += 1
+            was_healthy, ending = await self._connect_once()
+            failures = 1 if was_healthy else failures + 1
+            self._note_ending(ending)
             await trio.sleep(self._reconnect.delay_s(failures, self._random.random()))
 
-    # --- one connection ---------------------------------------------------------------------------
-
-    async def _connect_and_listen(self, sequence: FeedSequence) -> _Ending:
+    async def _connect_once(self) -> tuple[bool, Ending]:
+        """Make a connection and listen to its end; whether it was a healthy one."""
+        self._intake.statistics.polls += 1
+        self._bad_in_a_row = 0
+        self._connection = FeedConnection(
+            self._address,
+            self._secret.reveal(),
+            self._settings,
+            self,
+            tls=self._tls,
+            handshake_loop_s=self._handshake_loop_s,
+        )
         try:
-            with trio.fail_after(self._handshake_loop_s):
-                stream = await self._open_stream()
-        except trio.TooSlowError:
-            return _Ending(TroubleKind.TIMEOUT, f"no connection within {self._handshake_loop_s:g} s")
-        except _Lost as lost:
-            return lost.ending
-        watched = WatchedStream(stream)
-        try:
-            return await self._hold(watched, sequence)
+            ending = await self._connection.run()
+            return self._is_healthy(), ending
         finally:
-            await trio.aclose_forcefully(watched)
+            self._connection, self._opened_loop = None, math.inf
+            self._save_mark()
 
-    async def _open_stream(self) -> trio.abc.Stream:
-        host, port = self._address.host, self._address.port
-        if not self._address.tls:
-            try:
-                return await trio.open_tcp_stream(host, port)
-            except OSError:
-                raise _Lost(TroubleKind.UNREACHABLE, "nobody answers at its address") from None
-        try:
-            stream = await trio.open_ssl_over_tcp_stream(
-                host, port, ssl_context=self._tls, https_compatible=True
-            )
-        except OSError:
-            raise _Lost(TroubleKind.UNREACHABLE, "nobody answers at its address") from None
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            await trio.aclose_forcefully(stream)
-            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                raise _Lost(TroubleKind.REFUSED, "its certificate is not trusted: it may be another") from None
-            raise _Lost(TroubleKind.UNREACHABLE, "the encrypted connection did not come about") from None
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return stream
+    def _is_healthy(self) -> bool:
+        return trio.current_time() - self._opened_loop >= self._reconnect.healthy_after_loop_s
 
-    async def _hold(self, stream: WatchedStream, sequence: FeedSequence) -> _Ending:
-        """From the handshake to the end; what the library raises on the way is the end, too."""
-        endings: list[_Ending] = []
-        try:
-            async with trio.open_nursery() as nursery:
-                endings.append(await self._converse(stream, sequence, nursery))
-                nursery.cancel_scope.cancel()
-        except* trio_websocket.ConnectionRejected as rejected:
-            endings.append(_rejection(rejected))
-        except* (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, LocalProtocolError):
-            endings.append(_Ending(TroubleKind.UNREACHABLE, "the connection broke"))
-        return endings[0]
+    # --- what the connection tells ----------------------------------------------------------------
 
-    async def _converse(
-        self, stream: WatchedStream, sequence: FeedSequence, nursery: trio.Nursery
-    ) -> _Ending:
-        with trio.move_on_after(self._handshake_loop_s) as handshake:
-            nursery.start_soon(_cancel_at_end, stream, handshake)
-            connection = await self._shake_hands(stream, nursery)
-            stream.open = True
-            await self._subscribe(connection, sequence.begin_connection())
-        if handshake.cancelled_caught:
-            if stream.ended.is_set():
-                return _Ending(TroubleKind.UNREACHABLE, "it closed the connection during the handshake")
-            return _Ending(TroubleKind.TIMEOUT, f"no handshake within {self._handshake_loop_s:g} s")
-        self._note_heard()
-        self._connected = True
-        ended = _End(nursery.cancel_scope)
-        nursery.start_soon(self._keep_alive, connection, ended)
-        nursery.start_soon(self._watch_silence, ended)
-        nursery.start_soon(self._follow_tickers, connection, sequence)
-        nursery.start_soon(self._note_recovery)
-        return await self._listen(connection, sequence)
+    def opened(self) -> str:
+        assert self._sequence is not None
+        self._opened_loop = trio.current_time()
+        self._sequence.begin_connection()
+        return self._subscription()
+
+    def alive(self) -> None:
+        """Troubles are over once a connection has stayed up, not with each one that comes about."""
+        if self._is_healthy():
+            for kind in self._health.note_success(_FEED):
+                self._intake.alarm("signals_recovered", f"{kind.value} is over")
+
+    async def heard(self, message: str | bytes) -> Ending | None:
+        """Take one message, at the pace that trading allows; an ending past too many bad ones."""
+        said = read_message(message)
+        match said:
+            case Predictions():
+                bad = await self._take(said)
+            case BadMessage():
+                bad = True
+                content = message.encode() if isinstance(message, str) else message
+                self._intake.refuse_unreadable(f"a message that {said.reason}", content)
+            case Aside():
+                self._note_number(said.seq, brought_news=False)
+                return None
+            case _:
+                assert_never(said)
+        self._bad_in_a_row = self._bad_in_a_row + 1 if bad else 0
+        if self._bad_in_a_row < MAX_BAD_IN_A_ROW:
+            return None
+        return Ending(TroubleKind.BAD_BODY, f"{MAX_BAD_IN_A_ROW} messages in a row were no predictions")
+
+    async def _take(self, said: Predictions) -> bool:
+        """Have its predictions judged; whether there was nothing but junk in it."""
+        judgements = []
+        for body in said.bodies:
+            while not self._bucket.take(trio.current_time()):
+                await trio.sleep(self._bucket.wait_loop_s(trio.current_time()))
+            judgements.append(self._intake.take(body))
+        # The number after its predictions: what is asked for again after a crash is known by its ids.
+        self._note_number(said.seq, brought_news=any(map(_is_news, judgements)))
+        return bool(judgements) and all(map(_is_junk, judgements))
+
+    def _note_number(self, seq: int | None, *, brought_news: bool) -> None:
+        if seq is None:
+            return
+        assert self._sequence is not None
+        odd = _ODD_NUMBERS.get(self._sequence.note(seq, brought_news=brought_news))
+        if odd is not None:
+            code, text = odd
+            self._intake.alarm_once(code, f"{text}; this is told once and counted from here on")
+        if trio.current_time() >= self._saved_loop + SAVE_LOOP_S:
+            self._save_mark()
+
+    def _subscription(self) -> str:
+        assert self._sequence is not None
+        return fill_subscription(self._settings.subscribe, self._intake.tickers, self._sequence.resume_after)
+
+    # --- how it is doing --------------------------------------------------------------------------
+
+    def _note_ending(self, ending: Ending) -> None:
+        self._last_ending = ending
+        self._intake.statistics.troubles += 1
+        if self._health.note_failure(_FEED, ending.kind):
+            text = f"{ending.text}; trading goes on, signals may be missing"
+            self._intake.alarm(f"signals_{ending.kind.value}", text)
+
+    # --- where it left off ------------------------------------------------------------------------
+
+    def _read_mark(self) -> int | None:
+        self._saved = self._marks.get_meta(self._mark_key)
+        return None if self._saved is None else int(self._saved)
+
+    def _save_mark(self) -> None:
+        mark = None if self._sequence is None else self._sequence.resume_after
+        self._saved_loop = trio.current_time()
+        if mark is not None and str(mark) != self._saved:
+            self._saved = str(mark)
+            self._marks.set_meta(self._mark_key, self._saved)
+
+    @property
+    def _mark_key(self) -> str:
+        return f"feed_seq:{self._settings.name}"
+
+
+def _is_news(judgement: Judgement) -> bool:
+    return any(isinstance(event, PredictionSignalEvent) for event in judgement.events)
+
+
+def _is_junk(judgement: Judgement) -> bool:
+    return any(
+        isinstance(event, SignalVerdictEvent) and event.code == MALFORMED for event in judgement.events
+    )

@@ -124,10 +124,16 @@ class SourceTold:
 
 @attrs.frozen(kw_only=True)
 class LimitTold:
-    """`now` and `part` (of the limit, 1 is all of it) where the limit is on something that is measured."""
+    """One limit, or what it is to one symbol.
+
+    `now` and `part` (of the limit, 1 is all of it) where it is on something that is measured. `control`
+    is its number in the table of controls, R1 to R23.
+    """
 
     name: str
     limit: str
+    symbol: str = ""
+    control: str = ""
     now: str = ""
     part: float | None = None
     tightened: bool = False
@@ -136,13 +142,18 @@ class LimitTold:
 
 @attrs.frozen(kw_only=True)
 class FiguresTold:
-    """Dollars; None what nobody has told yet."""
+    """Dollars; None what nobody has told yet. `…_worst`: with all working orders filled.
+
+    `open_risk` is what is lost when every stop fills where it stands.
+    """
 
     equity: Decimal | None = None
+    excess_liquidity: Decimal | None = None
     gross: Decimal | None = None
+    gross_worst: Decimal | None = None
     net: Decimal | None = None
+    net_worst: Decimal | None = None
     open_risk: Decimal | None = None
-    day_pnl: Decimal | None = None
     positions: int | None = None
 
 

@@ -11,11 +11,12 @@ from typing import Final
 import attrs
 
 from protocol.configuration_note import ConfigurationNote
-from protocol.control_answers import KillTold, LimitTold, LockTold, OrderTold, RuleTold
+from protocol.control_answers import FiguresTold, KillTold, LimitTold, LockTold, OrderTold, RuleTold
 from protocol.control_events import KillLevelEvent, LockEvent
 from protocol.order import Order
 from protocol.position_record import PositionRecord, plain
 from protocol.position_status import nearest_target, status_of, working_stop
+from protocol.risk.figures import LimitFigure, RiskFigures
 from protocol.risk.settings import CoolDown, DrawdownGuard, LowProfitLock, RiskLimits, StopLossGuard
 from protocol.risk.tightening import TIGHTENABLE
 from protocol.risk.words import KillLevel
@@ -24,6 +25,8 @@ from protocol.settings import StockFacts
 from protocol.symbol_state import SymbolState
 from protocol.values import OrderRef, OrderSpec, Purpose, Symbol
 
+MAX_PART: Final = 999.0
+"""Of a limit of zero, whatever there is is more than that."""
 MEANINGS: Final[Mapping[KillLevel, str]] = MappingProxyType({
     KillLevel.OPEN: "nothing is switched off",
     KillLevel.REDUCE: "only what makes positions smaller may leave",
@@ -174,22 +177,60 @@ def read_level(text: str) -> KillLevel:
     raise ValueError(f"no kill level is called {text!r}; known: {known}")
 
 
+def figures_told(figures: RiskFigures) -> FiguresTold:
+    return FiguresTold(
+        equity=figures.equity,
+        excess_liquidity=figures.excess_liquidity,
+        gross=figures.gross,
+        gross_worst=figures.gross_worst,
+        net=figures.net,
+        net_worst=figures.net_worst,
+        open_risk=figures.open_risk,
+        positions=figures.positions,
+    )
+
+
 def limits_told(
-    limits: RiskLimits, configured: RiskLimits, measured: Mapping[str, tuple[str, float | None]]
+    limits: RiskLimits, configured: RiskLimits, measured: Iterable[LimitFigure]
 ) -> Iterator[LimitTold]:
-    """Every limit as it holds; `measured` has, by name, what it limits as it is now and the part used."""
+    """Every limit as it holds; where what it limits is measured, with how much of it is used, and by whom."""
+    figures: dict[str, list[LimitFigure]] = {}
+    for figure in measured:
+        figures.setdefault(figure.name, []).append(figure)
     for field in attrs.fields(RiskLimits):
         name = field.name
-        holds, was = getattr(limits, name), getattr(configured, name)
-        now, part = measured.get(name, ("", None))
-        yield LimitTold(
+        holds = getattr(limits, name)
+        told = LimitTold(
             name=name,
             limit=_spelled(holds),
-            now=now,
-            part=part,
-            tightened=holds != was,
+            tightened=holds != getattr(configured, name),
             tightenable=name in TIGHTENABLE,
         )
+        rows = figures.pop(name, None)
+        yield from [told] if rows is None else (_measured(told, row) for row in rows)
+    for rows in figures.values():
+        # What is limited by something that has no number of its own in the configuration: a trade's plan.
+        yield from (
+            _measured(LimitTold(name=row.name, limit=rounded(row.limit), tightenable=False), row)
+            for row in rows
+        )
+
+
+def _measured(told: LimitTold, figure: LimitFigure) -> LimitTold:
+    used = figure.used
+    value = "" if figure.value is None else f"{rounded(figure.value)} of {rounded(figure.limit)}"
+    return attrs.evolve(
+        told,
+        symbol=figure.symbol,
+        control=figure.control,
+        now=value,
+        part=None if used is None else round(min(used, MAX_PART), 4),
+    )
+
+
+def rounded(number: Decimal) -> str:
+    """To the cent where it has any."""
+    return f"{number:.2f}".removesuffix(".00")
 
 
 def _spelled(value: object) -> str:

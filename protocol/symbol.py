@@ -26,6 +26,7 @@ from protocol.closing import (
     start_closing,
 )
 from protocol.commands import BrokerCommand, Flatten, SymbolCommand, Wake
+from protocol.control_events import FlowThresholdEvent
 from protocol.entry import enter_after_reversal, forget_reversal
 from protocol.events import (
     AlarmEvent,
@@ -70,7 +71,7 @@ from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, told
 from protocol.values import OrderRef, OrderStatus, Side, Tick
 
-SymbolMessage: TypeAlias = PredictionSignalEvent | Tick | Report | SymbolCommand
+SymbolMessage: TypeAlias = PredictionSignalEvent | FlowThresholdEvent | Tick | Report | SymbolCommand
 
 MAX_ROUNDS = 20
 """Rounds of upkeep after one message; more would mean that two rules undo each other's work."""
@@ -94,14 +95,15 @@ def decide(
         view.advance(at - plan.latency)
     chores = Chores(state, view, plan, at, message if isinstance(message, BaseEvent) else None)
     _react(chores, message)
+    heard: tuple[BaseEvent, ...] = (message,) if isinstance(message, FlowThresholdEvent) else ()
     asked_of_rules = 0
     for _ in range(MAX_ROUNDS):
         before = len(chores.events)
         chores.look_afresh()
         _look_after(chores)
         if len(chores.events) == before and plan.follows_rules and view.reconciled:
-            evaluate(chores, tuple(chores.events[asked_of_rules:before]))
-            asked_of_rules = before
+            evaluate(chores, (*heard, *chores.events[asked_of_rules:before]))
+            heard, asked_of_rules = (), before
         if len(chores.events) == before:
             return Decision(tuple(chores.events), chores.wake_at, chores.watch)
     raise RuntimeError(f"{plan.symbol}: upkeep does not come to rest after {message!r}")
@@ -129,7 +131,7 @@ def _react(chores: Chores, message: SymbolMessage) -> None:
             chores.view.tick(message)
         case PredictionSignalEvent():
             judge(chores, message)
-        case Wake() | commands.UseRules():
+        case Wake() | commands.UseRules() | FlowThresholdEvent():
             pass  # The upkeep that follows every message is what it is for.
         case Flatten(reason=reason):
             forget_reversal(chores, reason)

@@ -80,7 +80,7 @@ class Run:
     judged: set[str] = attrs.Factory(set)
     delivered: list[str] = attrs.Factory(list)
     also_polled: tuple[str, ...] = ()
-    settings: HttpSource = HttpSource(max_age_s=90)
+    settings: HttpSource = attrs.Factory(lambda: HttpSource(max_age_s=90))
     thresholds: tuple[FlowThreshold, ...] = ()
     flows: list[FlowThresholdEvent] = attrs.Factory(list)
     clock: MarketClock = attrs.field(init=False)

@@ -27,7 +27,8 @@ from actors.market_clock import MarketClock
 from actors.run_facts import MAX_UNCOVERED_S, broker_books
 from actors.simulated_tws import SimulatedTws
 from actors.symbol import SymbolActor, stream_of
-from actors.system import SYMBOL_PREFIX, Edge, TradingSystem
+from actors.system import Edge, TradingSystem
+from actors.system_views import SYMBOL_PREFIX
 from actors.tws_link import Link, LinkDown, StreamLink
 from protocol.books import fold
 from protocol.config import default_settings

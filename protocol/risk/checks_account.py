@@ -11,13 +11,14 @@ from protocol.values import Side, exact
 
 def position_within(question: Question) -> Refused | None:
     """R2: the symbol with all its working orders filled, and with all that its trade has planned."""
-    limits, largest = question.limits, max(question.worst.largest, question.wish.worst_quantity)
+    limits, wish = question.limits, question.wish
+    largest = max(question.worst.largest, wish.worst_quantity)
     if limits.max_position_quantity is not None and largest > limits.max_position_quantity:
-        text = f"{question.wish.symbol} could grow to {largest} shares, over the limit {limits.max_position_quantity}"
+        text = f"{wish.symbol} could grow to {largest} shares, over {limits.max_position_quantity}"
         return Refused("R2", "position_quantity", text)
     dollars = largest * question.price
     if limits.max_position_notional is not None and dollars > limits.max_position_notional:
-        text = f"{question.wish.symbol} could grow to ${dollars:.0f}, over the limit ${limits.max_position_notional}"
+        text = f"{wish.symbol} could grow to ${dollars:.0f}, over ${limits.max_position_notional}"
         return Refused("R2", "position_notional", text)
     return None
 

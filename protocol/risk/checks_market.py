@@ -1,4 +1,4 @@
-"""Whether anything may be entered at all now: what is switched off, the link, the hour, the contract, the quote."""
+"""Whether anything may be entered at all now: levels, locks, the link, the hour, the contract, the quote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The orders of an entry themselves: size, prices, stop, and whether they are the bracket that they must be."""
+"""The orders of an entry themselves: size, prices, stop, and whether they are the bracket they must be."""
 
 from __future__ import annotations
 
@@ -215,12 +215,11 @@ def within_plan(question: Question) -> Refused | None:
         return None
     entry, opened = question.wish.orders[0], question.book.opened(question.wish.symbol)
     if opened is None or opened.trade != entry.ref.trade or question.book.find(entry.ref) is None:
-        return Refused(
-            "R20", "no_intent", f"{entry.ref} is not in the journal as part of the trade that lives"
-        )
+        return Refused("R20", "no_intent", f"{entry.ref} is in no trade of the journal that lives")
     if entry.side is not opened.side:
         return Refused("R2", "plan_side", f"{entry.side.value} in a {opened.side.value} trade")
-    role, levels = entry.ref.role, (opened.quantity,)
+    role = entry.ref.role
+    levels: tuple[int, ...] = (opened.quantity,)
     if role != MAIN and entry.index >= BY_RULE:
         return None
     if role == SCALE:

@@ -44,7 +44,7 @@ class SymbolFigures:
 
 @attrs.frozen
 class LimitFigure:
-    """`used` is the part of the limit that is used, 1 at the limit; None where one of the two is not known."""
+    """`used` is the part of the limit that is used: 1 at the limit, None where the value is not known."""
 
     control: str
     name: str

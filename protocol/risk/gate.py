@@ -226,23 +226,25 @@ class RiskGate:
         )  # fmt: skip
 
     def _reserved(self, exposure: AccountExposure, money: AccountMoney) -> Decimal:
-        """Dollars that positions have grown, or may grow by their working entries, since TWS told the figures.
-
-        It tells them every few minutes: between two of them a burst of entries would all see the same.
-        """
-        if money != self._money:
-            self._money = money
-            self._counted = {symbol: abs(self.book.position(symbol)) for symbol in self.book.symbols}
+        """Dollars that positions have grown, or may grow by working entries, since TWS told the figures."""
+        self._note(money)
         return sum(
             (max(one.worst.largest - self._counted.get(one.symbol, 0), 0) * one.price
              for one in exposure.symbols.values()),
             ZERO,
         )  # fmt: skip
 
+    def _note(self, money: AccountMoney) -> None:
+        """TWS tells the figures every few minutes: between two of them a burst of entries sees the same."""
+        if money != self._money:
+            self._money = money
+            self._counted = {symbol: abs(self.book.position(symbol)) for symbol in self.book.symbols}
+
     # --- figures --------------------------------------------------------------------------------------
 
     def figures(self, around: Surroundings, *, at: datetime) -> RiskFigures:
         """Where the account stands now, and how much of each limit is used."""
+        self._note(around.money)
         exposure = self._cases.account(around.quote)
         return figures_of(self.standing, self.book, exposure, around.money, at)
 

@@ -33,6 +33,7 @@ from protocol.events import (
 )
 from protocol.position import ZERO, Position, split_exec_id
 from protocol.reports import RequestKind
+from protocol.risk.words import LockKind
 from protocol.settings import Schedule
 from protocol.tws.codes import CodeClass, classify
 from protocol.values import MAIN, STOP, TARGET, OrderRef, Side, Symbol
@@ -194,7 +195,7 @@ class Ledger:
                 self._locks[event.lock] = event
                 self._locked_at[event.kind, event.symbol] = event.at
             case UnlockEvent() if (lock := self._locks.pop(event.lock, None)) is not None:
-                self._lifted_at[lock.kind, lock.symbol] = event.at
+                self._lift(lock, event.at)
             case KillLevelEvent() if event.level < event.before:
                 self.lowered_at = event.at
             case EquityEvent():
@@ -203,6 +204,12 @@ class Ledger:
                 self._warned.add((event.code, event.symbol))
             case _:
                 pass  # All others say nothing about the day.
+
+    def _lift(self, lock: LockEvent, at: datetime) -> None:
+        self._lifted_at[lock.kind, lock.symbol] = at
+        if lock.kind == LockKind.MESSAGES.value and (entry := self._symbols.get(Symbol(lock.symbol))):
+            entry.messages = 0
+            entry.executed.clear()
 
     def _of(self, symbol: Symbol) -> SymbolLedger:
         found = self._symbols.get(symbol)

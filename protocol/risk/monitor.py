@@ -36,9 +36,7 @@ CLOCK: Final = "clock"
 """Who lifts a lock whose time has come."""
 LIMITS: Final = "limits"
 """Who locks and raises the level when a limit is reached."""
-MESSAGES_HIGH, LIMIT_LOCK, KILL_LEVEL, BOOKS_MISMATCH = (
-    "MESSAGES_HIGH", "LIMIT_LOCK", "KILL_LEVEL", "BOOKS_MISMATCH"
-)  # fmt: skip
+MESSAGES_HIGH, LIMIT_LOCK, KILL_LEVEL = "MESSAGES_HIGH", "LIMIT_LOCK", "KILL_LEVEL"
 """Codes of alarms."""
 WARN_AT: Final = 0.5
 """Part of R13's limit at which a person is told."""

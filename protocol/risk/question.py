@@ -86,7 +86,7 @@ def far_side(side: Side, quote: Quote | None) -> Decimal | None:
 
 
 def reference_of(spec: OrderSpec, quote: Quote | None) -> Decimal | None:
-    """About where an order would trade: at the market, at its limit where that is on this side, at its stop."""
+    """About where an order would trade: at the market, at its limit on this side of it, at its stop."""
     market = far_side(spec.side, quote)
     match spec.type:
         case OrderType.LIMIT if spec.limit_price is not None and market is not None:

@@ -23,6 +23,8 @@ class Standing:
     def __init__(self, limits: RiskLimits) -> None:
         self.limits = limits
         self.level = KillLevel.OPEN
+        self.why = ""
+        """Why the level is what it is, as whoever changed it last said."""
         self._locks: dict[str, LockEvent] = {}
         self._number = 0
 
@@ -30,7 +32,7 @@ class Standing:
         """Take in one event of the stream `risk`; others are let go. `replay`: from an earlier run."""
         match event:
             case KillLevelEvent():
-                self.level = KillLevel(event.level)
+                self.level, self.why = KillLevel(event.level), event.why
             case LockEvent():
                 self._number += 1
                 self._locks[event.lock] = event

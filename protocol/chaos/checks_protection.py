@@ -1,0 +1,157 @@
+"""INV-01, 02, 03, 24, 36: a position is covered by exactly its stop, and nothing is left behind without one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from protocol.chaos.checker import Checker, Stretch
+from protocol.chaos.scene import STOP_TYPES, Scene, is_entry, ref_of, works
+from protocol.chaos.timeline import Entry, Happened, Sent
+from protocol.exchange.happenings import OrderAccepted
+from protocol.tws.messages import CancelOrder
+from protocol.values import Purpose, Symbol, purpose_of
+
+CALM_S: Final = 2.0
+"""The bound where nothing stands in the way."""
+DISTURBED_S: Final = 15.0
+"""Flat or covered again after whatever has been done to the stop."""
+
+
+class _PerSymbol(Checker):
+    """Something that may not be so for long, of any symbol; looked at whenever the venue changes."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.stretches = {symbol: Stretch(scene) for symbol in scene.plan.symbols}
+
+    def pass_time(self) -> None:
+        for symbol, stretch in self.stretches.items():
+            if stretch.lasts:
+                self._judge(symbol, stretch)
+
+    def see(self, entry: Entry) -> None:
+        if isinstance(entry, Happened):
+            for symbol, stretch in self.stretches.items():
+                self._update(symbol, stretch)
+
+    def _update(self, symbol: Symbol, stretch: Stretch) -> None:
+        self.checked += stretch.set(self.wrong(symbol))
+
+    def _judge(self, symbol: Symbol, stretch: Stretch) -> None:
+        if stretch.too_long(CALM_S, DISTURBED_S):
+            self.violate(f"{self.describe(symbol)} for {stretch.lasted_s:.1f} s")
+
+    def wrong(self, symbol: Symbol) -> bool:
+        raise NotImplementedError
+
+    def describe(self, symbol: Symbol) -> str:
+        raise NotImplementedError
+
+
+class Covered(_PerSymbol):
+    """A position has working stops of at least its size."""
+
+    invariant = "INV-01"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.worst_s = 0.0
+
+    def wrong(self, symbol: Symbol) -> bool:
+        truth = self.scene.truth
+        return abs(truth.position(symbol)) > truth.stops(symbol)
+
+    def describe(self, symbol: Symbol) -> str:
+        truth = self.scene.truth
+        return f"{symbol}: a position of {truth.position(symbol)} had stops of {truth.stops(symbol)}"
+
+    def _update(self, symbol: Symbol, stretch: Stretch) -> None:
+        # Every change of a position in this symbol is a test, also where its stop is there at once.
+        self.checked += self.scene.truth.position(symbol) != 0
+        stretch.set(self.wrong(symbol))
+
+    def _judge(self, symbol: Symbol, stretch: Stretch) -> None:
+        self.worst_s = max(self.worst_s, stretch.lasted_s)
+        super()._judge(symbol, stretch)
+
+
+class NotBeyond(_PerSymbol):
+    """Exits never close more than there is; while an entry works, they may cover what it is about to fill."""
+
+    invariant = "INV-02"
+
+    def wrong(self, symbol: Symbol) -> bool:
+        truth = self.scene.truth
+        position = truth.position(symbol)
+        if position == 0 or any(is_entry(order) and works(order) for order in truth.live_of(symbol)):
+            return False
+        return truth.most_closed(symbol) > abs(position)
+
+    def describe(self, symbol: Symbol) -> str:
+        truth = self.scene.truth
+        return f"{symbol}: exits could close {truth.most_closed(symbol)} of a position of {truth.position(symbol)}"
+
+
+class NoOrphans(_PerSymbol):
+    """Flat, and no entry works: then no exit does."""
+
+    invariant = "INV-03"
+
+    def wrong(self, symbol: Symbol) -> bool:
+        truth = self.scene.truth
+        if truth.position(symbol) != 0:
+            return False
+        own = [order for order in truth.live_of(symbol) if ref_of(order) is not None]
+        return bool(own) and not any(map(is_entry, own))
+
+    def describe(self, symbol: Symbol) -> str:
+        left = ", ".join(order.order.order_ref for order in self.scene.truth.live_of(symbol))
+        return f"{symbol} is flat, and {left} still worked"
+
+
+class StopsStay(Checker):
+    """We cancel the last stop of an open position only to close it."""
+
+    invariant = "INV-24"
+
+    def see(self, entry: Entry) -> None:
+        if not (isinstance(entry, Sent) and isinstance(entry.request, CancelOrder)):
+            return
+        ref = self.scene.word.by_id.get(entry.request.order_id)
+        if ref is None or purpose_of(ref.role) is not Purpose.STOP:
+            return
+        truth = self.scene.truth
+        position = truth.position(ref.symbol)
+        others = [
+            order for order in truth.live_of(ref.symbol)
+            if order.order.order_type in STOP_TYPES and works(order) and ref_of(order) != ref
+        ]  # fmt: skip
+        mine = [order for order in truth.live_of(ref.symbol) if ref_of(order) == ref]
+        protects = position != 0 and any(
+            (order.order.action == "SELL") == (position > 0) and works(order) for order in mine
+        )
+        closing = any(
+            (found := ref_of(order)) is not None and purpose_of(found.role) in (Purpose.CLOSE, Purpose.TARGET)
+            for order in truth.live_of(ref.symbol)
+        )
+        self.hold(
+            not protects or bool(others) or closing,
+            f"{ref} was cancelled, the last stop of a position of {position}, and nothing closes it",
+        )
+
+
+class OutlivesTheDay(Checker):
+    """A stop of ours is good till cancelled: it does not end with the session."""
+
+    invariant = "INV-36"
+
+    def see(self, entry: Entry) -> None:
+        if not (isinstance(entry, Happened) and isinstance(entry.happening, OrderAccepted)):
+            return
+        order = entry.happening.order
+        ref = ref_of(order)
+        if ref is not None and purpose_of(ref.role) is Purpose.STOP:
+            self.hold(order.order.tif == "GTC", f"the stop {ref} is good for {order.order.tif or 'DAY'} only")
+
+
+CHECKERS: Final = (Covered, NotBeyond, NoOrphans, StopsStay, OutlivesTheDay)

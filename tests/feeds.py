@@ -1,0 +1,210 @@
+"""Feeds that misbehave as a test says, and a bench for the sources that are pushed to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import tracemalloc
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol
+
+import attrs
+import trio
+import trio_websocket
+
+from actors.market_clock import MarketClock
+from actors.signal_desk import SignalDesk
+from actors.supervisor import ChildSpec, Killed, Supervisor, SupervisorSpec
+from protocol.events import PredictionSignalEvent, SystemEvent
+from protocol.supervision_plan import Backoff
+from tests.signal_bench import ListJournal
+
+START = datetime(2019, 2, 11, 15, 0, tzinfo=UTC)
+QUICK = Backoff(min_loop_s=0.01, max_loop_s=0.05, healthy_after_loop_s=0.1)
+
+
+def prediction(name: str, ticker: str = "SLV", **changes: object) -> dict[str, object]:
+    """A good one, stamped when the bench's clock begins."""
+    return {
+        "id": name,
+        "ticker": ticker,
+        "signal": "BUY",
+        "confidence": 0.8,
+        "timestamp": round(START.timestamp() * 1000),
+        **changes,
+    }
+
+
+def envelope(seq: int, name: str = "") -> str:
+    return json.dumps({"type": "prediction", "seq": seq, "data": prediction(name or f"id-{seq}")})
+
+
+# --- feeds ----------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Feed:
+    """A websocket server whose every connection does what `behave` says; it keeps what clients told it."""
+
+    behave: Callable[[int, trio_websocket.WebSocketConnection], Awaitable[None]]
+    """Called with the number of the connection, from 1; the connection is closed when it returns."""
+    url: str = ""
+    headers: list[dict[str, str]] = attrs.Factory(list)
+    heard: list[str | bytes] = attrs.Factory(list)
+    connections: int = 0
+
+    async def serve(self, request: trio_websocket.WebSocketRequest) -> None:
+        self.connections += 1
+        number = self.connections
+        self.headers.append({name.decode(): value.decode() for name, value in request.headers})
+        connection = await request.accept()
+        try:
+            await self.behave(number, connection)
+        except trio_websocket.ConnectionClosed:
+            pass
+
+    async def hear(self, connection: trio_websocket.WebSocketConnection) -> str | bytes:
+        message = await connection.get_message()
+        self.heard.append(message)
+        return message
+
+
+@asynccontextmanager
+async def feeding(
+    behave: Callable[[int, trio_websocket.WebSocketConnection], Awaitable[None]],
+) -> AsyncIterator[Feed]:
+    feed = Feed(behave)
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            partial(trio_websocket.serve_websocket, feed.serve, "127.0.0.1", 0, ssl_context=None)
+        )
+        feed.url = f"ws://127.0.0.1:{server.port}/feed"
+        yield feed
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def raw_server(answer: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[int]:
+    """A TCP server that does with each connection as the test says; its port."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        try:
+            await answer(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+# --- the bench ------------------------------------------------------------------------------------
+
+
+class Source(Protocol):
+    async def run(self, epoch: int, task_status: trio.TaskStatus[None]) -> None: ...
+
+
+@attrs.define
+class SourceBench:
+    """What a source stands on: a desk with its journal, marks, a clock; and what passed the gate."""
+
+    symbols: tuple[str, ...] = ("GLD", "SLV")
+    speed: float = 1.0
+    journal: ListJournal = attrs.Factory(ListJournal)
+    meta: dict[str, str] = attrs.Factory(dict)
+    delivered: list[str] = attrs.Factory(list)
+    lives: list[SystemEvent] = attrs.Factory(list)
+    clock: MarketClock = attrs.field(init=False)
+    desk: SignalDesk = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.clock = MarketClock(self.speed)
+        self.desk = SignalDesk(
+            symbols=self.symbols, journal=self.journal, deliver=self._deliver, clock=self.clock
+        )
+
+    def _deliver(self, event: PredictionSignalEvent) -> None:
+        assert event in self.journal.events, "journalled before anything follows from it"
+        self.delivered.append(event.signal_id)
+
+    def get_meta(self, key: str) -> str | None:
+        return self.meta.get(key)
+
+    def set_meta(self, key: str, value: str) -> None:
+        self.meta[key] = value
+
+    def restarted(self) -> SourceBench:
+        """The same state folder in another process."""
+        return SourceBench(self.symbols, self.speed, ListJournal(list(self.journal.events)), dict(self.meta))
+
+    @asynccontextmanager
+    async def going(self, *sources: Source) -> AsyncIterator[None]:
+        """The sources as tasks, and the time known."""
+        async with trio.open_nursery() as nursery:
+            for source in sources:
+                await nursery.start(source.run, 1)
+            if not self.clock.known:
+                self.clock.set(START)
+            yield
+            nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def supervised(self, *sources: Source) -> AsyncIterator[Callable[[], None]]:
+        """The sources as children of a supervisor; what is given kills one of them in turn."""
+        children = tuple(
+            ChildSpec(id=f"source{number}", start=source.run, backoff=QUICK)
+            for number, source in enumerate(sources)
+        )
+        epochs: Counter[str] = Counter()
+
+        def next_epoch(actor: str) -> int:
+            epochs[actor] += 1
+            return epochs[actor]
+
+        supervisor = Supervisor(
+            SupervisorSpec(name="edge", children=children, intensity=None),
+            record=self.lives.append,
+            market_now=self.clock.now,
+            next_epoch=next_epoch,
+            rng=random.Random(0),
+            on_stuck=_never_stuck,
+        )
+        turns = itertools.cycle(child.id for child in children)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            self.clock.set(START)
+            yield lambda: supervisor.kill(next(turns))
+            supervisor.stop()
+
+
+def _never_stuck(child: str) -> None:
+    raise AssertionError(f"{child} did not end when it was cancelled")
+
+
+async def until(condition: Callable[[], bool], within_loop_s: float = 5.0) -> None:
+    with trio.fail_after(within_loop_s):
+        while not condition():
+            await trio.sleep(0.005)
+
+
+@contextmanager
+def memory_grows_less_than(limit_bytes: int) -> Iterator[None]:
+    """Of what Python allocates, at its peak."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < limit_bytes, f"{(peak - before) / 1e6:.1f} MB"
+
+
+__all__ = ["Killed"]
