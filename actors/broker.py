@@ -325,6 +325,10 @@ class Broker:
             session.receive(message, out)
             if out.verdict is not None:
                 break
+        session.desk.heard_loop_s = out.loop_s
+        if session.desk.due_loop_s is not None:
+            session.desk.serve_held(out)
+            ticks_only = False
         if ticks_only:
             if deliveries:
                 self._deliver(deliveries)

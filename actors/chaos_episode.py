@@ -119,7 +119,7 @@ class Episode:
         self.disk = Journal.memory()
         self.process: Process | None = None
         self.lives = 0
-        self._healed = False
+        self._healed = self._over = False
         self._told: set[Prediction] = set()
 
     async def play(self) -> None:
@@ -139,6 +139,7 @@ class Episode:
             await trio.sleep_until(self.plan.safety_s)
             self._heal()
             await self._look_until(self.plan.safety_s + HEAL_S)
+            self._over = True
             nursery.cancel_scope.cancel()
         self.disk.close()
 
@@ -157,6 +158,8 @@ class Episode:
             )  # fmt: skip
             nursery.start_soon(life.wait_for_death)
             why, expected = await self.process.live()
+            if self._over:
+                return
             life.alive = False
             self._note(ProcessEnded(trio.current_time(), life.number, why, expected))
             await trio.sleep(life.down_s)

@@ -227,11 +227,12 @@ def show_locks(screen: Screen, locks: Iterable[LockTold]) -> None:
 
 def show_limits(screen: Screen, limits: Iterable[LimitTold]) -> None:
     screen.table(
-        ("limit", "symbol", "holds", "now", "used", "", "control"),
+        ("limit", "of", "holds", "now", "used", "", "control"),
         (
             (
-                limit.name, limit.limit, limit.now, "" if limit.part is None else f"{limit.part:.0%}",
-                "tightened" if limit.tightened else "" if limit.tightenable else "fixed",
+                limit.name, limit.symbol, limit.limit, limit.now,
+                "" if limit.part is None else f"{limit.part:.0%}",
+                "tightened" if limit.tightened else "" if limit.tightenable else "fixed", limit.control,
             )
             for limit in limits
         ),

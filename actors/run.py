@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from random import Random
 
 import attrs
 import structlog
@@ -29,9 +28,10 @@ from actors.market_clock import MarketClock
 from actors.run_alerts import attach_alerts
 from actors.run_facts import broker_books, gather_facts
 from actors.run_options import SIM_ACCOUNT, Plan, read_rules_again, state_folder
-from actors.signals import HttpSignalSource
+from actors.signal_desk import SignalDesk
 from actors.simulated_tws import SimulatedTws
 from actors.simulated_tws_books import StateError
+from actors.sources import Sources, supervised
 from actors.system import SYSTEM_STREAM, Edge, TradingSystem
 from actors.terminal import RunStatus, SymbolStatus, Terminal
 from actors.tws_link import Link
@@ -45,6 +45,7 @@ from protocol.journal import UnreadableRow
 from protocol.journal_checks import check_journal
 from protocol.report import RunFacts, disagreements, report, to_json
 from protocol.reports import LinkState
+from protocol.source_settings import HttpSource, Source
 from protocol.values import Symbol
 
 CLEAN_EXIT, CRASH_EXIT, USAGE_EXIT, NO_BROKER_EXIT, GAVE_UP_EXIT = 0, 1, 2, 3, 70
@@ -109,7 +110,7 @@ class Run:
         self.clock = MarketClock(plan.speed)
         self.complaints: tuple[str, ...] = ()
         """What a person has to know of a run that did not end well, or not as asked: one line each."""
-        self._sources: list[HttpSignalSource] = []
+        self.sources: Sources | None = None
         self._temporary: Path | None = None
         self._history: HistoryCache | None = None
         self._began: datetime | None = None
@@ -127,7 +128,9 @@ class Run:
                 if folder is None:
                     folder = self._temporary = Path(tempfile.mkdtemp(prefix="ringfence-"))
                 code = await self._in_folder(folder)
-            except (StateError, JournalInUse, JournalDamaged, JournalFailed, UnreadableRow) as unusable:
+            except (
+                StateError, JournalInUse, JournalDamaged, JournalFailed, UnreadableRow, ConfigFaults
+            ) as unusable:  # fmt: skip
                 code, self.complaints = USAGE_EXIT, (str(unusable),)
             finally:
                 self._remove_temporary()
@@ -258,20 +261,25 @@ class Run:
             app = flow_app(plan.service, api_key=plan.service_key, now=now)
             url = await host.start(partial(serve_flow_api, app))
         others = () if plan.service is None else set(plan.service.tickers) - set(system.symbols)
-        for source, key in plan.sources:
-            made = HttpSignalSource(
-                source if source.url else attrs.evolve(source, url=url),
-                key,
-                system.symbols,
-                journal=journal,
-                deliver=system.take_signal,
-                clock=self.clock,
-                judged=partial(_judged, journal),
-                also_polled=() if source.url else sorted(others),
-                random=Random(f"{plan.options.seed}:{source.name}"),
-            )
-            self._sources.append(made)
-            system.edges.append(Edge(id=f"signals:{source.name}", start=made.run))
+        desk = SignalDesk(
+            symbols=system.symbols,
+            journal=journal,
+            deliver=system.take_signal,
+            clock=self.clock,
+            judged=partial(_judged, journal),
+            deliver_flow=system.take_flow,
+        )
+        self.sources = Sources(
+            [(with_url(source, url), secret) for source, secret in plan.sources],
+            desk=desk,
+            clock=self.clock,
+            marks=journal,
+            also_polled=sorted(others),
+            embedded_url=url,
+            thresholds=plan.settings.thresholds,
+            seed=plan.options.seed,
+        )
+        supervised(self.sources, system.add_edge_tree)
         system.edges.append(Edge(id="terminal", start=terminal.run))
 
     def _note_start(self, journal: Journal) -> None:
@@ -375,10 +383,9 @@ class Run:
 
     async def _settle(self, system: TradingSystem) -> None:
         """After the last tick: every prediction seen, every position flat, every cent booked."""
-        for source in self._sources:
-            unseen = await source.drain()
-            if unseen:
-                log.warning("tickers could not be polled a last time", tickers=unseen)
+        unseen = () if self.sources is None else await self.sources.drain()
+        if unseen:
+            log.warning("tickers could not be polled a last time", tickers=unseen)
         with trio.move_on_after(SETTLE_LOOP_S):
             while not (system.at_rest and self._agree(system)):
                 await trio.sleep(GLANCE_LOOP_S)
@@ -476,6 +483,11 @@ class Run:
 
 async def watch_loop(task_status: trio.TaskStatus[None]) -> None:
     await watch(task_status=task_status)
+
+
+def with_url(source: Source, url: str) -> Source:
+    """A polled source without an address is the embedded service's."""
+    return attrs.evolve(source, url=url) if isinstance(source, HttpSource) and not source.url else source
 
 
 def _judged(journal: Journal) -> frozenset[str]:

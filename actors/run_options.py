@@ -15,6 +15,7 @@ from actors.alerts import open_channels
 from actors.config_files import load_settings, read_secret
 from actors.flow_api import load_predictions
 from actors.market_folder import MarketFolderError, load_market, signals_path
+from actors.run_service import DEMO_HOURS, embedded_service, embedded_sources
 from protocol.alert_settings import AlertChannel
 from protocol.config import ConfigFaults
 from protocol.config_text import describe
@@ -22,13 +23,13 @@ from protocol.exchange.contracts import NEW_YORK
 from protocol.exchange.market import Market, RecordedMarket
 from protocol.exchange.predictions import draw_predictions
 from protocol.exchange.synthetic import SyntheticMarket
-from protocol.flow_service import FlowLimits, FlowService
+from protocol.flow_service import FlowService
 from protocol.kills import KillOrder, read_kill
 from protocol.prediction_shelf import StoredPrediction
 from protocol.redaction import Secret
 from protocol.rules.rule import Rule
 from protocol.settings import BrokerSettings, Settings
-from protocol.source_settings import HttpSource
+from protocol.source_settings import FileSource, HttpSource, Source, WebhookSource, WebSocketSource
 from protocol.values import Symbol
 
 DEMO_SYMBOLS = tuple(map(Symbol, ("SPY", "QQQ", "AAPL", "TSLA", "NVDA")))
@@ -77,8 +78,8 @@ class Plan:
     market: Market | None
     service: FlowService | None
     service_key: str
-    sources: tuple[tuple[HttpSource, str], ...]
-    """Each source with its key; one without a URL polls the embedded service."""
+    sources: tuple[tuple[Source, Secret], ...]
+    """Each source with its key; a polled one without a URL asks the embedded service."""
     kills: tuple[KillOrder, ...]
     warnings: tuple[str, ...]
     predictions: int
@@ -150,16 +151,18 @@ def resolve(options: RunOptions) -> Plan:
     demo = options.broker == "sim" and options.market is None
     settings = _with_demo_poll(settings, demo=demo, configured=bool(options.config))
     if demo and stored is None and market is not None:
-        end = market.start + timedelta(hours=6)
+        end = market.start + timedelta(hours=DEMO_HOURS)
         stored = tuple(draw_predictions(names, Random(options.seed), market.start, end))
     tickers = (*names, *signal_tickers)
     service = None
-    if stored is not None:
-        fastest = min(
-            (source.poll_s for source in settings.sources if isinstance(source, HttpSource)), default=60.0
-        )
-        limits = FlowLimits.for_polling(len(set(tickers)), fastest)
-        service = FlowService(stored, tickers=tickers, limits=limits)
+    if stored is not None and embedded_sources(settings):
+        service, wrong_rows = embedded_service(
+            stored, settings, tickers, folder=options.market, seed=options.seed,
+            drawn_from=market.start if demo and market is not None else None,
+        )  # fmt: skip
+        warnings = (*warnings, *wrong_rows)
+    elif options.signals is not None:
+        warnings = (*warnings, "--signals: nobody polls it; add [signals.flow] without a url")
     key = secrets.token_urlsafe(16)
     sources = _sources(settings, service, key)
     if not sources:
@@ -320,26 +323,37 @@ def _with_demo_poll(settings: Settings, *, demo: bool, configured: bool) -> Sett
     )
 
 
-def _sources(settings: Settings, service: FlowService | None, key: str) -> tuple[tuple[HttpSource, str], ...]:
-    found: list[tuple[HttpSource, str]] = []
+def _sources(settings: Settings, service: FlowService | None, key: str) -> tuple[tuple[Source, Secret], ...]:
+    """The sources that can run, each with its secret; all secrets that are missing at once."""
+    found: list[tuple[Source, Secret]] = []
     wrong: list[str] = []
     for source in settings.sources:
-        if not isinstance(source, HttpSource):
-            continue
-        if not source.url:
+        if isinstance(source, HttpSource) and not source.url:
             if service is not None:
-                found.append((source, key))
+                found.append((source, Secret(key)))
             continue
-        secret = read_secret(source.api_key_env)
+        variable = _secret_variable(source)
+        secret = read_secret(variable) if variable else ""
         if secret is None:
-            wrong.append(
-                f"signals.{source.name}: the key is expected in the environment as {source.api_key_env}"
-            )
+            wrong.append(f"signals.{source.name}: the key is expected in the environment as {variable}")
         else:
-            found.append((source, secret))
+            found.append((source, Secret(secret)))
     if wrong:
         raise ConfigFaults(tuple(wrong))
     return tuple(found)
+
+
+def _secret_variable(source: Source) -> str:
+    """The variable that holds the secret of a source; "" for one that needs none."""
+    match source:
+        case HttpSource():
+            return source.api_key_env
+        case WebSocketSource():
+            return source.token_env
+        case WebhookSource():
+            return source.secret_env
+        case FileSource():
+            return ""
 
 
 def _kills(options: RunOptions, names: Sequence[Symbol]) -> tuple[KillOrder, ...]:

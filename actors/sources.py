@@ -127,16 +127,17 @@ class Sources:
         clock: MarketClock,
         marks: Marks,
         also_polled: Iterable[str] = (),
+        embedded_url: str = "",
         thresholds: Sequence[FlowThreshold] = (),
         seed: int = 0,
     ) -> None:
-        """`also_polled`: tickers of the embedded service that nobody trades; they get a verdict as well.
+        """`also_polled`: tickers at `embedded_url` that nobody trades; their signals get a verdict as well.
 
         Raises `ConfigFaults` when a source cannot be made of its settings.
         """
         self._desk, self._clock, self._marks = desk, clock, marks
         self._thresholds, self._seed = tuple(thresholds), seed
-        self._also_polled = tuple(also_polled)
+        self._also_polled, self._embedded_url = tuple(also_polled), embedded_url
         self._seats: dict[str, _Seat] = {}
         self._supervisor: Supervisor | None = None
         wrong: list[str] = []
@@ -152,8 +153,9 @@ class Sources:
         random = Random(f"{self._seed}:{settings.name}")
         match settings:
             case HttpSource():
+                others = self._also_polled if settings.url == self._embedded_url else ()
                 tickers: tuple[str, ...] = settings.tickers
-                tickers = tickers or (*sorted(self._desk.symbols), *self._also_polled)
+                tickers = tickers or (*sorted(self._desk.symbols), *others)
                 source = HttpSignalSource(
                     settings, secret.reveal(), desk=self._desk, clock=self._clock, tickers=tickers,
                     random=random, thresholds=self._thresholds,

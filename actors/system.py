@@ -3,7 +3,7 @@
 root  rest_for_one
 ├─ journal
 ├─ trading  one_for_one
-│   ├─ broker   custodian   router   timers   portfolio
+│   ├─ broker   risk   custodian   router   timers   portfolio
 │   └─ symbols  one_for_one, each quarantined on its own when exhausted
 └─ edge  one_for_one: signal sources, terminal; never a reason to stop trading
 """
@@ -14,24 +14,31 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 import attrs
 import trio
 
 from actors.broker import Broker, BrokerRefused, NoBroker
-from actors.child import ChildSpec, ChildState, Down, SupervisorSpec, Up
-from actors.custodian import Custodian
+from actors.child import ChildSpec, Down, SupervisorSpec, Up
 from actors.health import HealthWatch
 from actors.journal import Journal, keep
 from actors.kills import Kills
 from actors.mailbox import Mailbox, Poison
 from actors.market_clock import MarketClock
 from actors.portfolio import Portfolio
+from actors.risk import RiskDesk
 from actors.router import Router
 from actors.subscriptions import Subscriptions
-from actors.supervisor import Supervisor
+from actors.supervisor import Supervisor, nothing
 from actors.symbol import SymbolActor, stream_of
-from actors.system_views import SYMBOL_PREFIX, health_of, holdings_of
+from actors.system_views import (
+    SYMBOL_PREFIX,
+    believed_positions,
+    custodian_of,
+    health_of,
+    holdings_of,
+)
 from actors.timers import Timers
 from actors.tws_link import Link
 from protocol import configuration_note
@@ -57,8 +64,9 @@ from protocol.events import (
 )
 from protocol.kills import KillOrder
 from protocol.portfolio import portfolio_rules
+from protocol.reports import RequestKind
 from protocol.risk.gate import RiskGate
-from protocol.risk.words import EntryProposal, Refused
+from protocol.risk.words import EntryProposal, KillLevel, LockKind, Refused
 from protocol.rule_checks import rule_faults
 from protocol.rules.rule import Rule
 from protocol.rules.used import indicators_used
@@ -68,11 +76,15 @@ from protocol.supervision import ExitKind
 from protocol.supervision_plan import OnExhausted, Strategy
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan, rules_of
-from protocol.values import MAIN, OrderRef, OrderSpec, Symbol
+from protocol.values import MAIN, OrderRef, Symbol
 from protocol.warm_up import BarStore
 
 SYSTEM_STREAM = "system"
-BROKER, CUSTODIAN, ROUTER, TIMERS, PORTFOLIO = "broker", "custodian", "router", "timers", "portfolio"
+MANY_QUARANTINES, QUARANTINE_WINDOW_LOOP_S = 5, 600.0
+"""So many within so long hold all entries."""
+BROKER, RISK, CUSTODIAN, ROUTER, TIMERS, PORTFOLIO = (
+    "broker", "risk", "custodian", "router", "timers", "portfolio"
+)  # fmt: skip
 """Names of the actors that all symbols share."""
 
 
@@ -101,8 +113,10 @@ class TradingSystem:
         seed: int = 0,
         kills: Sequence[KillOrder] = (),
         history: BarStore | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """`history` keeps the bars that warm up indicators from one run to the next."""
+        """`history` keeps the bars that warm up indicators from one run to the next; `folder` is the state
+        folder, where a person may leave a file `KILL`."""
         self.settings, self.journal, self.clock = settings, journal, clock
         self.kills = Kills(kills, clock)
         self.signal_to_wire = Latencies()
@@ -111,6 +125,7 @@ class TradingSystem:
         self.edge_trees: list[Supervisor] = []
         """Supervisors at the edge, started before the edges: that of the signal sources."""
         self._rng = random.Random(seed)
+        self._quarantines: list[float] = []
         self._signal_seen: dict[Symbol, float] = {}
         self._history = history
         self.broker_mailbox: Mailbox[BrokerCommand] = Mailbox()
@@ -134,11 +149,19 @@ class TradingSystem:
             clock=clock,
             on_sent=self._note_sent,
             gate=self.gate,
+            on_left=self._note_left,
             wants_figures=True,
         )
-        self.custodian = self._custodian(instance)
+        self.custodian = custodian_of(self, instance)
         self.router.guard = self.custodian
         self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
+        self.risk = RiskDesk(
+            self.gate, journal=journal, clock=clock, around=lambda: self.broker.session,
+            cancel_entries=self.cancel_entries, flatten=self.flatten, sever=self.broker.sever,
+            reconnect=self.broker.reconnect, at_rest=lambda: self.at_rest, folder=folder,
+            believed=partial(believed_positions, self),
+        )  # fmt: skip
+        self._stay_severed()
         self.portfolio = Portfolio(
             portfolio_rules(settings.rules), settings.schedule, journal=journal, clock=clock,
             holdings=partial(holdings_of, self), ask=self.ask_peer,
@@ -169,6 +192,22 @@ class TradingSystem:
         for row in self.journal.rows():
             gate.fold(row.stream, row.event, replay=True)
         return gate
+
+    def _stay_severed(self) -> None:
+        """A link that a person has to open again is not opened by a restart, once nothing needs it."""
+        standing, book = self.gate.standing, self.gate.book
+        if standing.level is KillLevel.SEVER and not any(map(book.position, book.symbols)):
+            self.broker.sever(standing.why)
+
+    def _shut_away(self, child_id: str) -> None:
+        """Many symbols in quarantine have one cause that is not theirs: no entries until a person looks."""
+        now = trio.current_time()
+        self._quarantines = [then for then in self._quarantines if now - then <= QUARANTINE_WINDOW_LOOP_S]
+        self._quarantines.append(now)
+        if len(self._quarantines) == MANY_QUARANTINES:
+            reason = f"{MANY_QUARANTINES} symbols went into quarantine, the last of them {child_id}"
+            self.risk.lock("", kind=LockKind.QUARANTINE, reason=reason, who="supervisor")
+            self.alarm("MANY_QUARANTINES", f"{reason}: no entries until a person lifts the lock")
 
     def _admits(self, proposal: EntryProposal, at: datetime) -> Refused | None:
         return self.gate.admits(proposal, self.broker.session, at=at)
@@ -206,29 +245,6 @@ class TradingSystem:
             admits=self._admits,
         )
 
-    def _custodian(self, instance: str) -> Custodian:
-        def states() -> dict[Symbol, ChildState]:
-            return {
-                Symbol(child.id.removeprefix(SYMBOL_PREFIX)): child.state
-                for child in self.symbol_tree.which_children()
-            }
-
-        def spec_of(ref: OrderRef) -> OrderSpec | None:
-            sent = self.broker.session.orders.get(ref)
-            return None if sent is None else sent.asked
-
-        return Custodian(
-            states=states,
-            spec_of=spec_of,
-            epoch_of=self.broker.epoch_of,
-            stream_of=stream_of,
-            instance=instance,
-            broker=self.broker_mailbox,
-            journal=self.journal,
-            clock=self.clock,
-            schedule=self.settings.schedule,
-        )
-
     # --- the tree -----------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -258,6 +274,7 @@ class TradingSystem:
             period_loop_s=60.0,
             children=(
                 ChildSpec(id=BROKER, start=self.broker.run, intensity=5, fatal=fatal),
+                ChildSpec(id=RISK, start=self.risk.run, intensity=5),
                 ChildSpec(id=CUSTODIAN, start=self.custodian.run, intensity=5),
                 ChildSpec(id=ROUTER, start=self.router.run),
                 ChildSpec(id=TIMERS, start=self.timers.run),
@@ -280,7 +297,7 @@ class TradingSystem:
             for symbol, actor in self.symbols.items()
         )
         spec = SupervisorSpec(name="symbols", intensity=None, children=children)
-        supervisor = self._supervisor(spec)
+        supervisor = self._supervisor(spec, self._shut_away)
         supervisor.monitor(self._note_symbol)
         return supervisor
 
@@ -305,13 +322,16 @@ class TradingSystem:
         self.edge_trees.append(tree)
         return tree
 
-    def _supervisor(self, spec: SupervisorSpec) -> Supervisor:
+    def _supervisor(
+        self, spec: SupervisorSpec, on_quarantine: Callable[[str], None] = nothing
+    ) -> Supervisor:
         return Supervisor(
             spec,
             record=self._record,
             market_now=self.clock.now,
             next_epoch=self.journal.next_epoch,
             rng=self._rng,
+            on_quarantine=on_quarantine,
         )
 
     def alarm(self, code: str, text: str) -> None:
@@ -366,6 +386,9 @@ class TradingSystem:
         seen = self._signal_seen.pop(ref.symbol, None) if ref.role == MAIN else None
         if seen is not None:
             self.signal_to_wire.add(trio.current_time() - seen)
+
+    def _note_left(self, kind: RequestKind, order_id: int, ref: OrderRef | None) -> None:
+        self.risk.left(kind, order_id, ref)
 
     def _refuse_signal(self, signal: PredictionSignalEvent | FlowThresholdEvent) -> None:
         if isinstance(signal, FlowThresholdEvent):
@@ -426,7 +449,8 @@ class TradingSystem:
             self.custodian.flatten(each, reason)
 
     def cancel_entries(self, reason: str) -> None:
-        """No entry works on or is still to come; stops and targets stay. The custodian does so anyway."""
+        """No entry works on, waits or is still to come; stops and targets stay."""
+        self.broker.drop_entries(reason)
         for symbol in self.symbols:
             self.router.command(symbol, CancelEntries(self.clock.now(), reason))
 

@@ -1,4 +1,4 @@
-"""What the trading system shows of itself to those who look at it as a whole: holdings and health."""
+"""What the trading system shows of itself to those who look at it as a whole: holdings, health, custody."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from actors.child import ChildState
+from actors.custodian import Custodian
 from actors.portfolio import same_day
+from actors.symbol import stream_of
 from protocol.health import LINK, Health, link_health, name_of, symbol_health
 from protocol.portfolio import Holding
 from protocol.reports import LinkState
 from protocol.session import SILENCE_S
-from protocol.values import Side
+from protocol.values import OrderRef, OrderSpec, Side, Symbol
 
 if TYPE_CHECKING:
     from actors.system import TradingSystem
@@ -36,6 +38,18 @@ def holdings_of(system: TradingSystem, at: datetime) -> tuple[tuple[Holding, ...
     return tuple(found), equity
 
 
+def believed_positions(system: TradingSystem) -> dict[Symbol, int]:
+    """Positions by the executions that the session has seen, of the symbols that have read their mail."""
+    session = system.broker.session
+    if session.state is not LinkState.UP:
+        return {}
+    return {
+        symbol: session.books.executions.positions.get(symbol, 0)
+        for symbol, actor in system.symbols.items()
+        if actor.ready and not actor.mailbox.waiting
+    }
+
+
 def health_of(system: TradingSystem) -> dict[str, Health]:
     """How the link and each symbol are doing now, by subject."""
     broker, session = system.broker, system.broker.session
@@ -57,3 +71,27 @@ def health_of(system: TradingSystem) -> dict[str, Health]:
             silent=symbol in silent,
         )
     return found
+
+
+def custodian_of(system: TradingSystem, instance: str) -> Custodian:
+    """The custodian of its symbols, who sees them only as their supervisor and the broker session do."""
+
+    def states() -> dict[Symbol, ChildState]:
+        children = system.symbol_tree.which_children()
+        return {Symbol(child.id.removeprefix(SYMBOL_PREFIX)): child.state for child in children}
+
+    def spec_of(ref: OrderRef) -> OrderSpec | None:
+        sent = system.broker.session.orders.get(ref)
+        return None if sent is None else sent.asked
+
+    return Custodian(
+        states=states,
+        spec_of=spec_of,
+        epoch_of=system.broker.epoch_of,
+        stream_of=stream_of,
+        instance=instance,
+        broker=system.broker_mailbox,
+        journal=system.journal,
+        clock=system.clock,
+        schedule=system.settings.schedule,
+    )

@@ -21,9 +21,11 @@ import orjson
 from protocol.config_alerts import read_alerts
 from protocol.config_log import read_log
 from protocol.config_reading import EnvironmentText, Table, as_table, is_table, suggest
+from protocol.config_risk import check_restricted, read_risk
 from protocol.config_rules import DEFAULT_RULES, hedges_of, read_rules, read_symbols
 from protocol.config_rules_parts import DEFAULT_SIZING
-from protocol.config_sections import read_broker, read_indicators, read_risk, read_schedule, read_sources
+from protocol.config_sections import read_broker, read_indicators, read_schedule
+from protocol.config_sources import check_flow_rules, read_sources, read_thresholds
 from protocol.risk.settings import RiskLimits
 from protocol.rules.rule import Rule
 from protocol.settings import BrokerSettings, Schedule, Settings, SymbolSettings
@@ -73,16 +75,21 @@ def resolve(
     risk = read_risk(root.section("risk"))
     symbols = _read_traded(root, risk, offered, only)
     rules = _read_rules(root, symbols, risk)
+    known = tuple(entry.symbol for entry in symbols)
+    sources = read_sources(root.section("signals"), known)
+    thresholds = read_thresholds(root, sources, known)
+    check_flow_rules(root, rules, thresholds)
     journal = root.section("journal")
     settings = Settings(
         broker=read_broker(root.section("broker"), live=live),
-        sources=read_sources(root.section("signals")),
+        sources=sources,
         risk=risk,
         schedule=read_schedule(root.section("schedule")),
         symbols=symbols,
         rules=rules,
         atr=read_indicators(root.section("indicators")),
         journal_path=journal.text("path", ""),
+        thresholds=thresholds,
         alerts=read_alerts(root.section("alerts")),
         log=read_log(root.section("log")),
     )
@@ -90,6 +97,8 @@ def resolve(
     root.close()
     if only and not faults:
         settings = _narrowed(settings, only, faults)
+    traded = tuple(entry for entry in settings.symbols if not only or entry.symbol in only)
+    check_restricted(root.section("risk"), risk, traded)
     if faults:
         raise ConfigFaults(tuple(faults))
     return settings
@@ -164,7 +173,7 @@ def environment_layer(variables: Mapping[str, str]) -> Mapping[str, object]:
         parts = [part.lower() for part in name.removeprefix(ENVIRONMENT_PREFIX).split("__")]
         if len(parts) < 2 or not all(parts):
             faults.append(f"{name}: expected {ENVIRONMENT_PREFIX}SECTION__KEY")
-        elif parts[0] in ("symbols", "rules"):
+        elif parts[0] in ("symbols", "rules", "thresholds"):
             faults.append(f"{name}: {parts[0]} is a list, which a variable cannot hold; use a file")
         else:
             _put(layer, parts, EnvironmentText(name, variables[name]), faults)

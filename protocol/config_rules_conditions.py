@@ -1,7 +1,7 @@
 """`when`: conditions as the configuration writes them.
 
-An expression in quotes, or a table of `signal`, `event`, `position`, `time`, `market`, `expression`, `all`,
-`any` and `not`; several of them in one table have to hold together.
+An expression in quotes, or a table of `signal`, `event`, `flow`, `position`, `time`, `market`, `expression`,
+`all`, `any` and `not`; several of them in one table have to hold together.
 """
 
 from __future__ import annotations
@@ -137,6 +137,18 @@ def _read_event(table: Table) -> Condition | None:
     return WhenEvent(name, tuple(fields)) if name in EVENT_KINDS else None
 
 
+def _read_flow(table: Table) -> Condition | None:
+    """`{ threshold = "NAME" }`: the event that a figure of the options flow has crossed it."""
+    if not table.has("threshold"):
+        table.fault("threshold", "is missing: expected the name of one of [[thresholds]]")
+    names = table.texts("threshold", ())
+    table.close()
+    crossed = tuple(WhenEvent("FlowThresholdEvent", (FieldTest("threshold", "==", name),)) for name in names)
+    if not crossed:
+        return None
+    return crossed[0] if len(crossed) == 1 else AnyOf(crossed)
+
+
 def _check_field(where: Table, field: str, name: str) -> None:
     kind = EVENT_KINDS[name]
     known = [*attrs.fields_dict(kind)]
@@ -239,6 +251,7 @@ _SIMPLE: Final[Mapping[str, Callable[[Table], Condition | None]]] = MappingProxy
     {
         "signal": _read_signal,
         "event": _read_event,
+        "flow": _read_flow,
         "position": _read_position,
         "time": _read_time,
         "market": _read_market,

@@ -1,26 +1,18 @@
-"""The sections of the configuration that are single tables: broker, signals, risk, schedule, indicators."""
+"""The sections of the configuration that are single tables: broker, signals, schedule, indicators."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from protocol.config_reading import (
-    COUNT,
-    FRACTION,
-    NOT_NEGATIVE,
     POSITIVE,
-    PROBABILITY,
     Range,
     Table,
     suggest,
 )
-from protocol.risk.settings import RiskLimits
 from protocol.settings import Atr, BrokerSettings, Mode, Schedule
-from protocol.source_settings import HttpSource
 
 LIVE_PORTS = frozenset({7496, 4001})
 """TWS and IB Gateway with a live account, as installed (paper: 7497 and 4002)."""
@@ -45,9 +37,6 @@ ATR_BARS: Mapping[str, int] = {
 }
 """The bar sizes an ATR can be asked for, by TWS's names for historical bars, in seconds."""
 
-_LATER_SOURCES = ("websocket", "webhook", "file")
-_ENVIRONMENT_NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def read_broker(table: Table, *, live: bool) -> BrokerSettings:
@@ -98,88 +87,6 @@ def _check_mode(table: Table, settings: BrokerSettings, *, live: bool) -> None:
                 table.fault("account", f'does not begin with {PAPER_ACCOUNT}, and mode is "paper"')
             if live:
                 table.fault("mode", 'is "paper", but --live was given')
-
-
-def read_sources(table: Table) -> tuple[HttpSource, ...]:
-    """`[signals.NAME]`: one table for each source. Without any, the one that the embedded server feeds."""
-    if not table.names:
-        return (HttpSource(),)
-    sources = []
-    for name in table.names:
-        inner = table.table(name)
-        if inner is not None:
-            sources.append(_read_source(name, inner))
-    return tuple(sources)
-
-
-def _read_source(name: str, table: Table) -> HttpSource:
-    default = HttpSource()
-    kind = table.text("kind", "http")
-    if kind in _LATER_SOURCES:
-        table.fault("kind", f'"{kind}" is not in this version; it knows: http')
-    elif kind != "http":
-        table.expected("kind", '"http"')
-    for key in ("api_key", "key", "token", "password"):
-        if key in table.names:
-            table.refuse(key, "a secret does not belong here: name an environment variable in api_key_env")
-    source = HttpSource(
-        name=name,
-        url=table.text("url", default.url).rstrip("/"),
-        api_key_env=table.text("api_key_env", default.api_key_env),
-        poll_s=table.number("poll_s", default.poll_s, POSITIVE),
-        min_confidence=table.number("min_confidence", default.min_confidence, PROBABILITY),
-        max_age_s=table.number("max_age_s", 0.0, POSITIVE) if table.has("max_age_s") else None,
-    )
-    if not _ENVIRONMENT_NAME.fullmatch(source.api_key_env):
-        table.expected("api_key_env", "the name of an environment variable (A-Z, 0-9 and _)")
-    _check_url(table, source.url)
-    table.close()
-    return source
-
-
-def _check_url(table: Table, url: str) -> None:
-    """Https, or http to this machine; the key travels in a header, never in the address."""
-    if not url:
-        return
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        table.expected("url", "an address like https://HOST/api/v1")
-        return
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        table.expected("url", "an address like https://HOST/api/v1")
-    elif parts.username or parts.password or parts.query or parts.fragment:
-        table.fault("url", "holds more than an address; the key comes from the variable in api_key_env")
-    elif parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        table.fault("url", "http is accepted for this machine only; use https")
-
-
-def read_risk(table: Table) -> RiskLimits:
-    """The pre-trade limits; the keys are the names in `RiskLimits`."""
-    default = RiskLimits()
-    before = table.fault_count
-    limits = RiskLimits(
-        max_order_quantity=table.integer("max_order_quantity", default.max_order_quantity, COUNT),
-        max_order_notional=table.decimal("max_order_notional", default.max_order_notional, POSITIVE),
-        max_quote_age_s=table.number("max_quote_age_s", default.max_quote_age_s, POSITIVE),
-        quote_age_allowance_loop_s=table.number(
-            "quote_age_allowance_loop_s", default.quote_age_allowance_loop_s, NOT_NEGATIVE
-        ),
-        max_spread=table.number("max_spread", default.max_spread, FRACTION),
-        min_stop_distance=table.number("min_stop_distance", default.min_stop_distance, FRACTION),
-        min_stop_ticks=table.integer("min_stop_ticks", default.min_stop_ticks, COUNT),
-        max_stop_distance=table.number("max_stop_distance", default.max_stop_distance, FRACTION),
-        price_collar=table.number("price_collar", default.price_collar, FRACTION),
-        max_entry_age_s=table.number("max_entry_age_s", default.max_entry_age_s, POSITIVE),
-        repeat_guard_s=table.number("repeat_guard_s", default.repeat_guard_s, NOT_NEGATIVE),
-    )
-    table.close()
-    if table.fault_count == before and limits.min_stop_distance >= limits.max_stop_distance:
-        table.fault(
-            "min_stop_distance", f"must be less than max_stop_distance ({limits.max_stop_distance:g})"
-        )
-    return limits
 
 
 def read_schedule(table: Table) -> Schedule:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from protocol.config import config_hash
 from protocol.config_alerts import describe_channel
 from protocol.config_log import describe_log
+from protocol.config_risk import describe_risk
 from protocol.config_rules_text import describe_rule, describe_sizing
 from protocol.settings import LogSettings, Settings, StockFacts
-from protocol.source_settings import HttpSource
+from protocol.source_settings import (
+    FileSource,
+    FlowThreshold,
+    HttpSource,
+    Source,
+    WebhookSource,
+    WebSocketSource,
+)
 
 _SHOWN_OF_ACCOUNT = 2
 """The letters that tell paper from live; the number is nobody's business in a log."""
@@ -21,10 +31,11 @@ def describe(settings: Settings) -> tuple[str, ...]:
         f"broker: {broker.mode.value}, {broker.host}:{broker.port}, client {broker.client_id}, "
         f"account {account}",
         *(f"signals: {_source(source)}" for source in settings.sources),
+        *(f"threshold {_threshold(threshold)}" for threshold in settings.thresholds),
         f"schedule: {schedule.open:%H:%M} to {schedule.close:%H:%M} {schedule.zone} ({schedule.calendar}), "
         f"no entries after {schedule.no_entries_after:%H:%M}, flat at {schedule.flatten:%H:%M}",
         f"ATR: {settings.atr.period} bars of {settings.atr.bar_s} s",
-        f"risk: at most {risk.max_order_quantity} shares and ${risk.max_order_notional} an order",
+        *describe_risk(risk),
         *(
             f"symbol {entry.symbol}: {describe_sizing(entry.sizing)}{describe_facts(entry.facts)}"
             for entry in settings.symbols
@@ -48,6 +59,24 @@ def describe_facts(facts: StockFacts) -> str:
     return f" ({told})" if told else ""
 
 
-def _source(source: HttpSource) -> str:
-    where = source.url or "the embedded server"
-    return f"{source.name} from {where} every {source.poll_s:g} s, confidence from {source.min_confidence:g}"
+def _source(source: Source) -> str:
+    match source:
+        case HttpSource():
+            where = f"from {source.url or 'the embedded server'} every {source.poll_s:g} s"
+            also = [data for data, on in (("trades", source.trades), ("divergence", source.divergence)) if on]
+            where += f" with {' and '.join(also)}" if also else ""
+        case WebSocketSource():
+            where = f"pushed by {source.url}"
+        case WebhookSource():
+            where = f"posted to {source.host}:{source.port}{source.path}, scheme {source.scheme}"
+        case FileSource():
+            where = f"from the file {source.path}"
+        case _:
+            assert_never(source)
+    return f"{source.name} {where}, confidence from {source.min_confidence:g}"
+
+
+def _threshold(threshold: FlowThreshold) -> str:
+    whose = f" of {', '.join(threshold.symbols)}" if threshold.symbols else ""
+    way = "over" if threshold.above else "under"
+    return f"{threshold.name}: {threshold.field} of {threshold.data}{whose} goes {way} {threshold.limit:g}"

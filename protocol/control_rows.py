@@ -221,7 +221,7 @@ def _measured(told: LimitTold, figure: LimitFigure) -> LimitTold:
     value = "" if figure.value is None else f"{rounded(figure.value)} of {rounded(figure.limit)}"
     return attrs.evolve(
         told,
-        symbol=figure.symbol,
+        symbol=figure.of,
         control=figure.control,
         now=value,
         part=None if used is None else round(min(used, MAX_PART), 4),

@@ -1,4 +1,4 @@
-"""What the embedded options-flow API answers: the contract of the real service over a shelf of predictions.
+"""What the embedded options-flow API answers: the contract of the real service over shelves of what it knows.
 
 Requests come in as parameters and market time, answers go out as JSON; `actors/flow_api.py` puts HTTP
 around it. A prediction becomes visible when market time reaches its `timestamp`. `/predictions` answers
@@ -25,6 +25,7 @@ from protocol.settings import Schedule
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
+MAX_DAYS = 365
 MODEL = "recorded predictions"
 
 Parameters = dict[str, str]
@@ -39,9 +40,17 @@ class FlowLimits:
     heavy_per_min: int = 15
 
     @classmethod
-    def for_polling(cls, tickers: int, poll_s: float) -> FlowLimits:
-        """The service's own limits or more: room for each ticker's poll, full pages and a last round."""
-        return cls(light_per_min=max(30, math.ceil(4 * tickers * max(1.0, 60 / poll_s))))
+    def for_polling(
+        cls, tickers: int, poll_s: float, *, heavy: int = 0, data_poll_s: float = 60.0
+    ) -> FlowLimits:
+        """The service's own limits or more: room for each ticker's poll, full pages and a last round.
+
+        `heavy`: how many end points are polled about each ticker besides its predictions.
+        """
+        return cls(
+            light_per_min=max(30, math.ceil(4 * tickers * max(1.0, 60 / poll_s))),
+            heavy_per_min=max(15, math.ceil(4 * heavy * tickers * max(1.0, 60 / data_poll_s))),
+        )
 
 
 class Refusal(Exception):
@@ -62,8 +71,12 @@ class FlowService:
         tickers: Iterable[str] = (),
         limits: FlowLimits | None = None,
         schedule: Schedule | None = None,
+        trades: Iterable[StoredPrediction] = (),
+        divergence: Iterable[StoredPrediction] = (),
     ) -> None:
         self._shelf = PredictionShelf(predictions, tickers)
+        known = self._shelf.tickers
+        self._trades, self._divergence = PredictionShelf(trades, known), PredictionShelf(divergence, known)
         self._schedule = schedule if schedule is not None else Schedule()
         self._zone = ZoneInfo(self._schedule.zone)
         limits = limits if limits is not None else FlowLimits()
@@ -85,9 +98,9 @@ class FlowService:
             "/tickers": (self._light, self._tickers),
             "/prediction/latest": (self._light, self._latest),
             "/predictions": (self._light, self._predictions),
-            "/trades": (self._heavy, partial(self._empty, "trades")),
-            "/minute-data": (self._heavy, partial(self._empty, "minute_data")),
-            "/divergence": (self._heavy, partial(self._empty, "divergence_data")),
+            "/trades": (self._heavy, partial(self._rows, "trades", self._trades)),
+            "/minute-data": (self._heavy, partial(self._rows, "minute_data", None)),
+            "/divergence": (self._heavy, partial(self._rows, "divergence_data", self._divergence)),
         }
 
     def nowhere(self) -> tuple[RateWindow, Answer]:
@@ -144,12 +157,21 @@ class FlowService:
             _model_info(default_only=False),
         )
 
-    def _empty(self, name: str, parameters: Parameters, _at: datetime) -> bytes:
-        """A success without data: the service keeps no trades here, and its clients must bear that."""
-        ticker = self._ticker(parameters)
-        _limit(parameters)
-        self._dates(parameters)
-        return orjson.dumps({"ticker": ticker, name: [], "count": 0})
+    def _rows(self, name: str, shelf: PredictionShelf | None, parameters: Parameters, at: datetime) -> bytes:
+        """The newest rows of a ticker, oldest first. Without any it is a success without data."""
+        ticker, limit = self._ticker(parameters), _limit(parameters)
+        start_ms, end_ms = self._dates(parameters)
+        days = _days(parameters)
+        if days is not None:
+            start_ms = max(start_ms, _ms(at - timedelta(days=days)))
+        _flag(parameters, "recent")
+        bodies = [] if shelf is None else shelf.between(ticker, start_ms, min(end_ms, _ms(at)), limit)
+        return b'{"ticker":%b,"%b":[%b],"count":%d}' % (
+            orjson.dumps(ticker),
+            name.encode(),
+            b",".join(bodies),
+            len(bodies),
+        )
 
     # --- parameters -------------------------------------------------------------------------------
 
@@ -197,6 +219,15 @@ def _limit(parameters: Parameters) -> int:
     if len(text) <= 4 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT:
         return int(text)
     raise Refusal(400, "Bad Request", f"limit is a whole number from 1 to {MAX_LIMIT}")
+
+
+def _days(parameters: Parameters) -> int | None:
+    text = parameters.get("days")
+    if text is None:
+        return None
+    if len(text) <= 3 and text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_DAYS:
+        return int(text)
+    raise Refusal(400, "Bad Request", f"days is a whole number from 1 to {MAX_DAYS}")
 
 
 def _flag(parameters: Parameters, name: str) -> bool:

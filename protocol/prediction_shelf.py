@@ -1,9 +1,9 @@
-"""The predictions that an options-flow API serves: read from JSON lines, visible from their time stamp on."""
+"""What an options-flow API serves (predictions, trades, divergence), visible from its time stamp on."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 import orjson
@@ -13,7 +13,7 @@ from protocol.predictions import ticker_of, timestamp_of
 
 @attrs.frozen
 class StoredPrediction:
-    """One prediction as the service keeps it: `body` is its JSON, served as it is, right or wrong."""
+    """A prediction or a row as the service keeps it: `body` is its JSON, served as it is, right or wrong."""
 
     ticker: str
     timestamp_ms: float
@@ -21,9 +21,11 @@ class StoredPrediction:
 
 
 def read_prediction_lines(
-    name: str, lines: Iterable[bytes]
+    name: str, lines: Iterable[bytes], *, stamp_of: Callable[[object], float | None] = timestamp_of
 ) -> tuple[tuple[StoredPrediction, ...], tuple[str, ...]]:
     """The predictions in `lines`, and a sentence for each line that cannot be served: `signals.jsonl:17: …`.
+
+    `stamp_of`: when one of them is from, in epoch milliseconds.
 
     Only a line without a place on the shelf is a fault (no JSON object, no ticker, no time stamp): what
     else may be wrong with a prediction is for its receiver to judge. Blank lines say nothing.
@@ -33,7 +35,7 @@ def read_prediction_lines(
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        read = _read_line(line)
+        read = _read_line(line, stamp_of)
         if isinstance(read, str):
             faults.append(f"{name}:{number}: {read}")
         else:
@@ -41,14 +43,14 @@ def read_prediction_lines(
     return tuple(predictions), tuple(faults)
 
 
-def _read_line(line: bytes) -> StoredPrediction | str:
+def _read_line(line: bytes, stamp_of: Callable[[object], float | None]) -> StoredPrediction | str:
     try:
         body: object = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         return f"no JSON: {error.msg}"
     if not isinstance(body, dict):
         return "no JSON object"
-    ticker, timestamp_ms = ticker_of(body), timestamp_of(body)
+    ticker, timestamp_ms = ticker_of(body), stamp_of(body)
     if ticker is None:
         return "no usable ticker"
     if timestamp_ms is None:

@@ -20,6 +20,7 @@ import orjson
 from protocol.control_events import (
     HealthEvent,
     KillLevelEvent,
+    LimitTightenedEvent,
     LockEvent,
     OperatorEvent,
     SourceEvent,
@@ -126,6 +127,7 @@ FREE_TEXT: Final[Mapping[type[BaseEvent], tuple[str, ...]]] = MappingProxyType(
         AlarmEvent: ("text",),
         HealthEvent: ("sentence",),
         KillLevelEvent: ("why",),
+        LimitTightenedEvent: ("why",),
         LinkEvent: ("reason",),
         LockEvent: ("reason",),
         NotifyEvent: ("text",),

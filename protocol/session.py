@@ -72,7 +72,7 @@ class Session:
         self.history = History()
         self.figures = AccountFigures(wanted=wants_figures)
         self.counts = SessionCounts()
-        self._desk = OrderDesk(self.orders, self.contracts, gate, self)
+        self.desk = OrderDesk(self.orders, self.contracts, gate, self)
         self.phase = Phase.DOWN
         self.generation = 0
         self._told = LinkState.DOWN
@@ -130,6 +130,7 @@ class Session:
         self._accounts, self._has_next_id, self._cut_off = None, False, False
         self._alarmed.clear()
         self.lines.clear()
+        self.desk.heard_loop_s = out.loop_s
         out.ask(tws.StartApi(self.settings.client_id))
         self._enter(Phase.IDENTITY, out)
 
@@ -139,6 +140,7 @@ class Session:
             return
         self.counts.link_losses += 1
         self.phase, self._phase_until = Phase.DOWN, None
+        self.desk.refuse_held("the link was lost", out)
         self._everyone_again = False
         self._heartbeat.stop()
         self.lines.clear()
@@ -181,7 +183,7 @@ class Session:
             return
         match command:
             case PlaceOrders() | ModifyOrder() | CancelOrder():
-                self._desk.serve(command, out)
+                self.desk.take(command, out)
             case AskSnapshot():
                 self.books.ask(command.symbol)
                 self.figures.tell_again(out)
@@ -427,7 +429,7 @@ class Session:
     def due(self) -> float | None:
         """The loop time at which `tick` has something to do."""
         # Only what `tick` acts on in this phase: a time that has passed and is not acted on spins the loop.
-        times = [self._phase_until, self._heartbeat.due_loop_s]
+        times = [self._phase_until, self._heartbeat.due_loop_s, self.desk.due_loop_s]
         if self.books.gathering is not None:
             times.append(self.books.gathering.quiet_until_loop_s)
         if self.phase is Phase.UP:
@@ -441,6 +443,8 @@ class Session:
         if self.phase is Phase.DOWN:
             return
         self.history.expire(out)
+        if self.desk.due_loop_s is not None and out.loop_s >= self.desk.due_loop_s:
+            self.desk.refuse_held("TWS does not answer", out)
         gathering = self.books.gathering
         if gathering is not None and out.loop_s >= gathering.quiet_until_loop_s:
             self._gathering_silent(gathering, out)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from typing import Final, TypeAlias
+
 from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders
 from protocol.reports import LinkState, RequestKind, RequestRefused
 from protocol.risk.words import OrderGate, Refused, Surroundings
 from protocol.session_contracts import Contracts
 from protocol.session_orders import NOT_SENT, SentOrders
-from protocol.session_words import Outbox
+from protocol.session_words import Outbox, Urgency
+from protocol.tws import messages as tws
 from protocol.values import OrderRef, Purpose, Symbol
 
-OrderCommand = PlaceOrders | ModifyOrder | CancelOrder
+OrderCommand: TypeAlias = PlaceOrders | ModifyOrder | CancelOrder
+SILENCE_LOOP_S: Final = 3.0
+"""After so long without a word of TWS, new risk waits for a sign of life."""
+ANSWER_LOOP_S: Final = 2.0
+"""How long it waits for that."""
 
 
 class OrderDesk:
@@ -23,6 +32,47 @@ class OrderDesk:
         self, orders: SentOrders, contracts: Contracts, gate: OrderGate, around: Surroundings
     ) -> None:
         self._orders, self._contracts, self._gate, self._around = orders, contracts, gate, around
+        self.heard_loop_s = -math.inf
+        """When TWS last said anything."""
+        self._held: deque[tuple[OrderCommand, float]] = deque()
+
+    def take(self, command: OrderCommand, out: Outbox) -> None:
+        """Serve it, at once or, for new risk after a silence, when TWS has shown that it still listens.
+
+        A peer that hangs takes orders into a buffer that it reads an hour later.
+        """
+        silent = out.loop_s - self.heard_loop_s > SILENCE_LOOP_S
+        if silent and _adds_risk(command) and self._around.state is LinkState.UP:
+            if not self._held:
+                out.ask(tws.ReqCurrentTime(), urgency=Urgency.BOOKS)
+            self._held.append((command, out.loop_s))
+            return
+        if isinstance(command, CancelOrder):
+            self._take_back(command, out)
+        self.serve(command, out)
+
+    def _take_back(self, cancel: CancelOrder, out: Outbox) -> None:
+        """A placement that is still held is not sent any more when it is to be cancelled."""
+        for held in tuple(self._held):
+            if cancel.ref in _refs(held[0]):
+                self._held.remove(held)
+                self._refuse(held[0], "it was cancelled before it left", out)
+
+    @property
+    def due_loop_s(self) -> float | None:
+        """When the first of those that are held has waited long enough; None when none is."""
+        return self._held[0][1] + ANSWER_LOOP_S if self._held else None
+
+    def serve_held(self, out: Outbox) -> None:
+        """TWS has spoken."""
+        held, self._held = self._held, deque()
+        for command, _ in held:
+            self.serve(command, out)
+
+    def refuse_held(self, why: str, out: Outbox) -> None:
+        held, self._held = self._held, deque()
+        for command, _ in held:
+            self._refuse(command, why, out)
 
     def serve(self, command: OrderCommand, out: Outbox) -> None:
         """Send it, or tell the symbol why not."""

@@ -72,6 +72,8 @@ class SymbolState:
     """When each rule entered, on the day of its last entry."""
     fired: Mapping[str, tuple[datetime, ...]] = MappingProxyType({})
     """When each rule acted without entering, on the day that it last did."""
+    answered: Mapping[str, str] = MappingProxyType({})
+    """What each rule last acted on."""
     switched: Mapping[str, bool] = MappingProxyType({})
     """Rules that were switched on or off since the configuration was read."""
     values: Mapping[str, float | str | bool] = MappingProxyType({})
@@ -138,8 +140,9 @@ def _ruled(state: SymbolState, event: BaseEvent) -> SymbolState:
     match event:
         case PeerAskedEvent(what="hedge", peer=peer, trade=number):
             return _in_trade(state, number, lambda trade: attrs.evolve(trade, hedges=(*trade.hedges, peer)))
-        case RuleFiredEvent(rule=rule, at=at):
-            return attrs.evolve(state, fired=_with_time(state.fired, rule, at))
+        case RuleFiredEvent(rule=rule, at=at, cause=cause):
+            answered = MappingProxyType({**state.answered, rule: cause})
+            return attrs.evolve(state, fired=_with_time(state.fired, rule, at), answered=answered)
         case RuleSwitchedEvent(rule=rule, on=on):
             return attrs.evolve(state, switched=MappingProxyType({**state.switched, rule: on}))
         case ValueSetEvent(name=name, value=value):

@@ -8,7 +8,7 @@ import random
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -19,7 +19,7 @@ import trio_websocket
 
 from actors.market_clock import MarketClock
 from actors.signal_desk import SignalDesk
-from actors.supervisor import ChildSpec, Killed, Supervisor, SupervisorSpec
+from actors.supervisor import ChildSpec, Supervisor, SupervisorSpec
 from protocol.events import PredictionSignalEvent, SystemEvent
 from protocol.supervision_plan import Backoff
 from tests.signal_bench import ListJournal
@@ -63,10 +63,8 @@ class Feed:
         number = self.connections
         self.headers.append({name.decode(): value.decode() for name, value in request.headers})
         connection = await request.accept()
-        try:
+        with suppress(trio_websocket.ConnectionClosed):
             await self.behave(number, connection)
-        except trio_websocket.ConnectionClosed:
-            pass
 
     async def hear(self, connection: trio_websocket.WebSocketConnection) -> str | bytes:
         message = await connection.get_message()
@@ -93,10 +91,8 @@ async def raw_server(answer: Callable[[trio.SocketStream], Awaitable[None]]) -> 
     """A TCP server that does with each connection as the test says; its port."""
 
     async def serve(stream: trio.SocketStream) -> None:
-        try:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await answer(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
 
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
@@ -156,7 +152,7 @@ class SourceBench:
             nursery.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def supervised(self, *sources: Source) -> AsyncIterator[Callable[[], None]]:
+    async def supervised(self, *sources: Source) -> AsyncIterator[Callable[[], bool]]:
         """The sources as children of a supervisor; what is given kills one of them in turn."""
         children = tuple(
             ChildSpec(id=f"source{number}", start=source.run, backoff=QUICK)
@@ -180,7 +176,7 @@ class SourceBench:
         async with trio.open_nursery() as nursery:
             await nursery.start(supervisor.run)
             self.clock.set(START)
-            yield lambda: supervisor.kill(next(turns))
+            yield lambda: supervisor.kill(next(turns), "a test")
             supervisor.stop()
 
 
@@ -205,6 +201,3 @@ def memory_grows_less_than(limit_bytes: int) -> Iterator[None]:
     finally:
         tracemalloc.stop()
     assert peak - before < limit_bytes, f"{(peak - before) / 1e6:.1f} MB"
-
-
-__all__ = ["Killed"]

@@ -247,8 +247,8 @@ def test_all_faults_are_said_at_once_each_with_its_path_and_a_suggestion() -> No
          'schedule.calendar: "NYSSE" is not in this version; it knows: NYSE'),
         ('[indicators]\natr_bar = "10 sec"',
          'indicators.atr_bar: no bar size "10 sec"; did you mean "10 secs"?'),
-        ('[signals.flow]\nkind = "webhook"',
-         'signals.flow.kind: "webhook" is not in this version; it knows: http'),
+        ('[signals.flow]\nkind = "carrier pigeon"',
+         'signals.flow.kind: expected "http", "websocket", "webhook", "file", got "carrier pigeon"'),
         ("[signals.flow]\nmin_confidence = 50",
          "signals.flow.min_confidence: expected a number at least 0 and "
          "at most 1, got 50"),

@@ -123,7 +123,7 @@ def test_an_entry_that_cannot_be_meant_is_refused(inside: str, fault: str) -> No
         ),
         (
             rule("when = {}"),
-            "rules[0].when: holds no condition; known: signal, event, position, time, market, "
+            "rules[0].when: holds no condition; known: signal, event, flow, position, time, market, "
             "expression, all, any, not",
         ),
         (rule("when.signl = {}"), 'rules[0].when.signl: unknown key; did you mean "signal"?'),

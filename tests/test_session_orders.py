@@ -36,7 +36,7 @@ def placed_session() -> tuple[Session, tws.PlaceOrder]:
     session = Session(BrokerSettings(), (SLV,), "a7", gate=OpenGate())
     session.orders.account = ACCOUNT
     session.contracts.qualified[SLV] = Qualified(contract(), CENT_GRID)
-    session.phase = Phase.UP
+    session.phase, session.desk.heard_loop_s = Phase.UP, 0.0
     assert session.state is LinkState.UP
     out = Outbox(START, 0.0)
     session.command(PlaceOrders(SLV, 1, (spec(),)), out)

@@ -49,6 +49,7 @@ from protocol.journal_checks import check_journal
 from protocol.kills import KillOrder
 from protocol.prediction_shelf import StoredPrediction
 from protocol.report import disagreements
+from protocol.risk.settings import RiskLimits
 from protocol.rules.amounts import Shares
 from protocol.settings import Settings, SymbolSettings
 from protocol.signal_gate import GateLimits, SeenSignals, judge
@@ -129,9 +130,16 @@ EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 # --- the world ------------------------------------------------------------------------------------
 
 
+ROOMY: Final = RiskLimits(
+    max_fill_deviation=1.0, max_daily_loss_of_symbol=Decimal(1_000_000), max_round_trips=1000,
+    max_stop_outs_in_a_row=1000, max_messages_per_execution=1000, max_rejects=1000, max_rejects_in_all=1000,
+)  # fmt: skip
+"""What watches over a day's course is not in the way of stories in which prices jump by tenths."""
+
+
 def settings_for(*symbols: Symbol, shares: int = 100, **changes: object) -> Settings:
-    """The default configuration, with whole shares instead of dollars."""
-    settings = default_settings(symbols)
+    """The default configuration, with whole shares instead of dollars and room for wild prices."""
+    settings = attrs.evolve(default_settings(symbols), risk=ROOMY)
     sized = tuple(SymbolSettings(symbol, Shares(shares)) for symbol in symbols)
     return attrs.evolve(settings, symbols=sized, **changes)  # type: ignore[arg-type]
 

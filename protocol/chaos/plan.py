@@ -14,7 +14,7 @@ import attrs
 
 from protocol.chaos.market import Temper, draw_tempers
 from protocol.chaos.signals import Prediction, draw_predictions
-from protocol.chaos.strategy import draw_settings
+from protocol.chaos.strategy import draw_settings, most_shares
 from protocol.chaos.swarm import Draw, draw_faults
 from protocol.exchange.calendar import new_york
 from protocol.exchange.faults import Fault
@@ -125,6 +125,11 @@ class EpisodePlan:
     @property
     def symbols(self) -> tuple[Symbol, ...]:
         return tuple(temper.symbol for temper in self.tempers)
+
+    @property
+    def caps(self) -> dict[Symbol, int]:
+        """Shares that a trade of each symbol may grow to, by its own plan."""
+        return {entry.symbol: most_shares(entry.sizing, self.settings.rules) for entry in self.settings.symbols}
 
     def random(self, part: str) -> Random:
         """The generator of a part of the episode that draws while it runs."""

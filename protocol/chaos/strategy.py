@@ -20,9 +20,9 @@ from protocol.rules.actions import (
     TargetPart,
     Trailing,
 )
-from protocol.rules.amounts import Multiple, Percent, Shares
+from protocol.rules.amounts import Addition, Multiple, Percent, Shares, Sizing
 from protocol.rules.conditions import WhenPosition, WhenSignal
-from protocol.rules.rule import Rule
+from protocol.rules.rule import Rule, entries_of
 from protocol.settings import Settings, SymbolSettings
 from protocol.values import OrderType, Side, Symbol
 
@@ -65,6 +65,22 @@ def draw_settings(random: Random, symbols: tuple[Symbol, ...]) -> Settings:
     return attrs.evolve(
         default_settings(symbols), symbols=sized, rules=tuple(rules), risk=_draw_limits(random)
     )
+
+
+def most_shares(sizing: Sizing, rules: tuple[Rule, ...]) -> int:
+    """What one trade may grow to: the entry, and every addition that its rule plans."""
+    assert isinstance(sizing, Shares)
+    most = 0
+    for rule in rules:
+        for entry in entries_of(rule.then):
+            additions = [level.quantity for level in (*entry.scale_in, *entry.double_down)]
+            most = max(most, sizing.quantity + sum(_added(sizing, quantity) for quantity in additions))
+    return most
+
+
+def _added(sizing: Shares, quantity: Addition) -> int:
+    assert isinstance(quantity, Multiple)
+    return int(sizing.quantity * quantity.multiple)
 
 
 def _enter(name: str, signals: tuple[str, ...], side: Side, style: Style) -> Rule:

@@ -1,8 +1,8 @@
 """What the day has brought so far, folded from the journal: results, losses, refusals, messages.
 
 The monitor (`monitor.py`) compares it with the limits; the gate never needs it for a single order. Days
-are those of the schedule's zone. Memory is bounded: of each kind only the latest are kept, and of
-executions those of two days, so that a late correction still finds what it corrects.
+are those of the schedule's zone. Memory is bounded: of each kind only the latest are kept, and of the
+executions of earlier days so many that a late correction still finds what it corrects.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from protocol.events import (
     ReconciledEvent,
     RejectEvent,
 )
-from protocol.position import ZERO, Position, split_exec_id
+from protocol.position import ZERO, Execution, Position, split_exec_id
 from protocol.reports import RequestKind
 from protocol.risk.words import LockKind
 from protocol.settings import Schedule
@@ -41,6 +41,8 @@ from protocol.values import MAIN, STOP, TARGET, OrderRef, Side, Symbol
 KEPT_RESULTS: Final = 500
 """Trades of one symbol; no protection looks at more."""
 KEPT_FILLS: Final = 200
+KEPT_EXECUTIONS: Final = 1000
+"""Executions of earlier days, of one symbol."""
 KEPT_REFUSALS: Final = 100
 ACCOUNT: Final = ""
 """In the place of a symbol: all of them."""
@@ -79,8 +81,8 @@ class SymbolLedger:
     """Of one symbol. `realized_before` is what its position had realized, net, when the day began."""
 
     position: Position
-    yesterday: Position
-    """The executions of the day before, for corrections; flat."""
+    old: dict[str, Execution] = attrs.field(factory=dict)
+    """Executions of earlier days, by their roots: they add up to nothing."""
     realized_before: Decimal = ZERO
     results: deque[TradeResult] = attrs.field(factory=lambda: deque(maxlen=KEPT_RESULTS))
     fills: deque[PastFill] = attrs.field(factory=lambda: deque(maxlen=KEPT_FILLS))
@@ -99,7 +101,7 @@ class SymbolLedger:
 
     @classmethod
     def begin(cls, symbol: Symbol) -> SymbolLedger:
-        return cls(Position.empty(symbol), Position.empty(symbol))
+        return cls(Position.empty(symbol))
 
     @property
     def realized_today(self) -> Decimal:
@@ -108,7 +110,9 @@ class SymbolLedger:
 
     def begin_day(self) -> None:
         if self.position.quantity == 0:
-            self.yesterday = self.position
+            self.old.update(self.position.executions)
+            while len(self.old) > KEPT_EXECUTIONS:
+                del self.old[next(iter(self.old))]
             self.position = Position.empty(self.position.symbol)
         self.realized_before = self.position.realized_pnl - self.position.commission
         self.messages = 0
@@ -121,28 +125,28 @@ class SymbolLedger:
             self.look = None
 
     def fill(self, event: FillEvent | ForeignFillEvent) -> None:
-        root, _ = split_exec_id(event.exec_id)
-        known = self.yesterday.executions.get(root)
+        root, revision = split_exec_id(event.exec_id)
+        known = self.old.get(root)
         if known is None or root in self.position.executions:
             self.position = self.position.with_fill(event.exec_id, event.side, event.quantity, event.price)
+        elif known.revision < revision:
+            self._correct(root, known, Execution(revision, event.side, event.quantity, event.price))
+
+    def _correct(self, root: str, before: Execution, after: Execution) -> None:
+        """An earlier day is closed: what a correction changes in it counts from today on."""
+        self.old[root] = after
+        was, now = before.side.sign * before.quantity, after.side.sign * after.quantity
+        if now == was:
+            self.realized_before += after.price * now - before.price * was
             return
-        if self.yesterday.knows(event.exec_id):
-            return
-        # Yesterday is closed: what the correction changes counts from today on.
-        before, was = self.yesterday, known.side.sign * known.quantity
-        self.yesterday = before.with_fill(event.exec_id, event.side, event.quantity, event.price)
-        change = event.side.sign * event.quantity - was
-        if change:
-            side = Side.BUY if change > 0 else Side.SELL
-            self.position = self.position.with_fill(event.exec_id, side, abs(change), event.price)
-        else:
-            self.realized_before -= self.yesterday.realized_pnl - before.realized_pnl
+        side = Side.BUY if now > was else Side.SELL
+        exec_id = f"{root}:corrected{after.revision}"
+        self.position = self.position.with_fill(exec_id, side, abs(now - was), after.price)
 
     def commission(self, event: CommissionEvent) -> None:
         root, _ = split_exec_id(event.exec_id)
-        if root in self.yesterday.executions and root not in self.position.executions:
-            return
-        self.position = self.position.with_commission(event.exec_id, event.commission)
+        if root not in self.old or root in self.position.executions:
+            self.position = self.position.with_commission(event.exec_id, event.commission)
 
 
 class Ledger:

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias, assert_never
 
 import attrs
 
-from protocol import events
+from protocol import control_events, events
 from protocol.rules.expression import Expression, Facts
 from protocol.rules.expression_compiler import shown
 from protocol.rules.fact_names import EVENT_PREFIX, FACTS, Change, change_of
@@ -451,7 +451,11 @@ def _all_kinds(kind: type[events.BaseEvent]) -> Iterable[type[events.BaseEvent]]
         yield from _all_kinds(derived)
 
 
-EVENT_KINDS: Final = {kind.__name__: kind for kind in _all_kinds(events.BaseEvent)}
+EVENT_KINDS: Final = {
+    kind.__name__: kind
+    for kind in _all_kinds(events.BaseEvent)
+    if kind.__module__ in (events.__name__, control_events.__name__)
+}
 """Every type of event by its name."""
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from protocol.chores import Chores
+from protocol.control_events import FlowThresholdEvent
 from protocol.events import BaseEvent, NotifyEvent, PredictionSignalEvent, RuleFiredEvent, Verdict
 from protocol.judging import Outcome, say_verdict
 from protocol.rules.acting import act
@@ -99,6 +100,8 @@ def _answer_events(chores: Chores, rule: Rule, happened: tuple[BaseEvent, ...]) 
     """A rule about events is asked with each of them; its own doings are none."""
     wanted = event_types(rule.when)
     for event in happened:
+        if isinstance(event, FlowThresholdEvent) and chores.state.answered.get(rule.name) == event.event_id:
+            continue  # It comes once more after a crash, and this rule has acted on it.
         if isinstance(event, wanted) and not isinstance(event, RuleFiredEvent):
             cause, chores.cause = chores.cause, event
             if holds(rule.when, chores.facts()) is True and _may_fire(chores, rule):
@@ -166,8 +169,9 @@ def _note_refused(chores: Chores, rule: Rule, outcome: Outcome) -> None:
 
 def _note_fired(chores: Chores, rule: Rule, why: str) -> None:
     kinds = ", ".join(type(action).__name__ for action in rule.then)
+    cause = chores.cause.event_id if isinstance(chores.cause, FlowThresholdEvent) else why
     chores.emit(RuleFiredEvent(
-        at=chores.at, cause=why, symbol=chores.plan.symbol, rule=rule.name, why=why, actions=kinds
+        at=chores.at, cause=cause, symbol=chores.plan.symbol, rule=rule.name, why=why, actions=kinds
     ))  # fmt: skip
 
 

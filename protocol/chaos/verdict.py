@@ -1,0 +1,93 @@
+"""All checkers over one episode, and what they have to say of it."""
+
+from __future__ import annotations
+
+import attrs
+
+from protocol.chaos import checks_books, checks_life, checks_orders, checks_protection
+from protocol.chaos.checker import Checker
+from protocol.chaos.checks_life import ComesRight, Mended
+from protocol.chaos.checks_protection import Covered
+from protocol.chaos.plan import EpisodePlan
+from protocol.chaos.scene import Scene
+from protocol.chaos.timeline import Blow, Entry, Journalled, ProcessBegan, Struck
+from protocol.events import ActorExitedEvent, PositionCloseEvent
+from protocol.journal_checks import Violation
+
+CHECKERS = (
+    *checks_protection.CHECKERS, *checks_orders.CHECKERS, *checks_books.CHECKERS, *checks_life.CHECKERS,
+)  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class EpisodeVerdict:
+    """`invariants` says how often each was put to the test; `faults` how often each kind was done, and
+    `faults_open` how often while a position was open."""
+
+    violations: tuple[Violation, ...]
+    invariants: dict[str, int]
+    faults: dict[str, int]
+    faults_open: dict[str, int]
+    worst_uncovered_s: float
+    slowest_ready_s: float
+    converged_s: float | None
+    kills: int
+    crashes: int
+    restarts: int
+    trades: int
+    journal_rows: int
+
+
+class Judge:
+    """Sees every entry of one episode."""
+
+    def __init__(self, plan: EpisodePlan) -> None:
+        self.scene = Scene(plan)
+        self.checkers: tuple[Checker, ...] = tuple(kind(self.scene) for kind in CHECKERS)
+        self._kills = self._crashes = self._restarts = self._trades = self._rows = 0
+
+    def see(self, entry: Entry) -> None:
+        if entry.loop_s > self.scene.loop_s:
+            self.scene.pass_time(entry.loop_s)
+            for checker in self.checkers:
+                checker.pass_time()
+        self.scene.take(entry)
+        for checker in self.checkers:
+            checker.see(entry)
+        match entry:
+            case Journalled(event=event):
+                self._rows += 1
+                self._trades += isinstance(event, PositionCloseEvent)
+                self._restarts += isinstance(event, ActorExitedEvent) and event.decision == "restart"
+            case Struck(blow=Blow.ACTOR):
+                self._kills += 1
+            case ProcessBegan(process=process) if process > 1:
+                self._crashes += 1
+            case _:
+                pass
+
+    def verdict(self) -> EpisodeVerdict:
+        """After the last entry."""
+        for checker in self.checkers:
+            checker.finish()
+        counts: dict[str, int] = {}
+        for checker in self.checkers:
+            counts[checker.invariant] = counts.get(checker.invariant, 0) + checker.checked
+        found = sorted((each for checker in self.checkers for each in checker.violations), key=lambda each: each.at)
+        covered = next(checker for checker in self.checkers if isinstance(checker, Covered))
+        mended = next(checker for checker in self.checkers if isinstance(checker, Mended))
+        right = next(checker for checker in self.checkers if isinstance(checker, ComesRight))
+        return EpisodeVerdict(
+            violations=tuple(found),
+            invariants=dict(sorted(counts.items())),
+            faults=dict(sorted(self.scene.fired.items())),
+            faults_open=dict(sorted(self.scene.fired_open.items())),
+            worst_uncovered_s=covered.worst_s,
+            slowest_ready_s=mended.slowest_s,
+            converged_s=right.took_s,
+            kills=self._kills,
+            crashes=self._crashes,
+            restarts=self._restarts,
+            trades=self._trades,
+            journal_rows=self._rows,
+        )
