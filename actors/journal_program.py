@@ -13,6 +13,7 @@ import attrs
 import orjson
 import trio
 
+from actors.control_tables import show_symbol
 from actors.event_log import EventLog, NoJournal
 from actors.journal_tables import (
     EVENT_HEAD,
@@ -29,6 +30,8 @@ from actors.journal_tables import (
 )
 from protocol.causes import why
 from protocol.configuration_note import KEY, ConfigurationNote, read_note
+from protocol.control_answers import SymbolTold
+from protocol.control_messages import plainly
 from protocol.event_text import (
     NEW_YORK,
     BadQuestion,
@@ -91,7 +94,8 @@ def events(state: Path, asked: EventsAsked) -> int:
     return _answer(state, tell)
 
 
-def show(state: Path, symbol: str, *, as_json: bool) -> int:
+def show(state: Path, symbol: str, *, as_json: bool, live: SymbolTold | None = None) -> int:
+    """`live`: what a running system says of the symbol beside its journal."""
     name = Symbol(symbol.upper())
 
     def tell(log: EventLog) -> None:
@@ -100,14 +104,18 @@ def show(state: Path, symbol: str, *, as_json: bool) -> int:
         for row in log.rows():
             watch.add(row)
             seen.add(symbol_of(row.event))
-        if not watch.known:
+        if not watch.known and live is None:
             known = ", ".join(sorted(seen - {"", "*"})) or "none yet"
             raise BadQuestion(f"{name}: the journal knows no such symbol; known: {known}")
         told = watch.snapshot()
+        if live is not None:
+            told |= {"actor": live.line.actor, "live": plainly(live)}
         if as_json:
             _write_json([told])
         else:
             show_snapshot(Screen(), told)
+            if live is not None:
+                show_symbol(Screen(), live)
             _next(f"events --state {state} --symbol {name}", f"signals --state {state} --symbol {name}")
 
     return _answer(state, tell)

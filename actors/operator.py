@@ -376,7 +376,7 @@ class Operator:
                 return _Intent((said,), partial(sources.stop, name, who=who))
             case SetTickers(source=name):
                 tickers = tuple(dict.fromkeys(ticker.upper() for ticker in deed.tickers))
-                said = f"source {name}: {', '.join(tickers) or 'the tickers of its configuration'}"
+                said = f"source {name} is asked for {', '.join(tickers)} until the run ends"
                 return _Intent((said,), partial(sources.set_tickers, name, tickers, who=who))
             case _:
                 assert_never(deed)

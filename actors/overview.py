@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import attrs
 
 from actors.child import ChildState, ChildStatus
+from actors.sources import SourceStatus
 from actors.system import BROKER, ROUTER, TradingSystem
 from actors.system_views import SYMBOL_PREFIX
 from protocol.configuration_note import ConfigurationNote, note_of, read_note
@@ -81,7 +82,7 @@ class RunIdentity:
 class SourcesSeen(Protocol):
     """What is asked of the registry of signal sources."""
 
-    def told(self) -> tuple[SourceTold, ...]: ...
+    def status(self) -> tuple[SourceStatus, ...]: ...
 
 
 class Overview:
@@ -303,7 +304,7 @@ class Overview:
         return tuple(limits_told(self.standing.limits, self.system.settings.risk, figures.limits))
 
     def sources_told(self) -> tuple[SourceTold, ...]:
-        return () if self.sources is None else self.sources.told()
+        return () if self.sources is None else tuple(map(_source_told, self.sources.status()))
 
     def health(self) -> tuple[HealthTold, ...]:
         """What is not well."""
@@ -312,3 +313,23 @@ class Overview:
             for event in self._health.values()
             if event.sentence
         )
+
+
+def _source_told(source: SourceStatus) -> SourceTold:
+    counts, polls = source.counts, source.statistics
+    words = {
+        "accepted": counts.accepted,
+        "ignored": counts.ignored,
+        "refused": counts.refused,
+        "thresholds": counts.flows,
+        "looks in vain": polls.troubles,
+    }
+    return SourceTold(
+        name=source.name,
+        kind=source.kind,
+        running=source.running,
+        state=source.state,
+        sentence=source.sentence,
+        tickers=source.tickers,
+        counts=", ".join(f"{number} {word}" for word, number in words.items() if number),
+    )

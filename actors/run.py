@@ -18,7 +18,6 @@ import attrs
 import structlog
 import trio
 
-from actors.broker import BrokerRefused, NoBroker
 from actors.child import TreeGaveUp
 from actors.flow_api import flow_app, serve_flow_api
 from actors.history_cache import FILE as HISTORY_FILE
@@ -26,30 +25,34 @@ from actors.history_cache import HistoryCache
 from actors.journal import Journal, JournalDamaged, JournalFailed, JournalInUse
 from actors.market_clock import MarketClock
 from actors.run_alerts import attach_alerts
-from actors.run_facts import broker_books, gather_facts
+from actors.run_end import (
+    CLEAN_EXIT,
+    CRASH_EXIT,
+    SECOND_INTERRUPT_EXIT,
+    USAGE_EXIT,
+    Ending,
+    conclude,
+    reason_of,
+)
 from actors.run_options import SIM_ACCOUNT, Plan, read_rules_again, state_folder
-from actors.signal_desk import SignalDesk
+from actors.run_sources import judged, open_sources
 from actors.simulated_tws import SimulatedTws
 from actors.simulated_tws_books import StateError
-from actors.sources import Sources, supervised
+from actors.sources import Sources
 from actors.system import SYSTEM_STREAM, Edge, TradingSystem
 from actors.terminal import RunStatus, SymbolStatus, Terminal
 from actors.tws_link import Link
 from actors.tws_thread import ThreadLink
 from actors.watchdog import watch
-from protocol.books import JournalBooks, fold
+from protocol.books import JournalBooks
 from protocol.config import ConfigFaults, config_hash
 from protocol.events import RunEvent, SignalVerdictEvent, Verdict
 from protocol.exchange.venue_settings import AccountSettings, VenueSettings
 from protocol.journal import UnreadableRow
-from protocol.journal_checks import check_journal
-from protocol.report import RunFacts, disagreements, report, to_json
+from protocol.report import RunFacts, report, to_json
 from protocol.reports import LinkState
-from protocol.source_settings import HttpSource, Source
 from protocol.values import Symbol
 
-CLEAN_EXIT, CRASH_EXIT, USAGE_EXIT, NO_BROKER_EXIT, GAVE_UP_EXIT = 0, 1, 2, 3, 70
-SECOND_INTERRUPT_EXIT = 130
 STOP_LOOP_S = 5.0
 """How long a clean stop waits for working entries to be cancelled."""
 SETTLE_LOOP_S = 30.0
@@ -63,25 +66,6 @@ VERSION = "0.1.0"
 CASH = 1_000_000
 
 log = structlog.get_logger("run")
-
-
-@attrs.define
-class Ending:
-    """Why the run ends. The first cause counts."""
-
-    reason: str = ""
-    code: int = CLEAN_EXIT
-    asked: trio.Event = attrs.field(factory=trio.Event)
-
-    def ask(self, reason: str, code: int = CLEAN_EXIT) -> None:
-        if not self.reason:
-            self.reason, self.code = reason, code
-        self.asked.set()
-
-    def fail(self, reason: str) -> None:
-        """The run cannot go on, nor end as it was asked to."""
-        self.reason, self.code = reason, CRASH_EXIT
-        self.asked.set()
 
 
 def leave_alone(_: SimulatedTws) -> None:
@@ -143,7 +127,7 @@ class Run:
             self._history = HistoryCache(folder / HISTORY_FILE, self._market_name())
         try:
             self._open_simulator(folder)
-            return await self._with_journal(journal)
+            return await self._with_journal(journal, folder)
         finally:
             journal.close()
             if self._history is not None:
@@ -160,10 +144,10 @@ class Run:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    async def _with_journal(self, journal: Journal) -> int:
+    async def _with_journal(self, journal: Journal, folder: Path) -> int:
         async with trio.open_nursery() as host:
             connect = await self._open_broker(host)
-            self.system = system = self._system(journal, connect)
+            self.system = system = self._system(journal, connect, folder)
             if self._prepare_system is not None:
                 self._prepare_system(system)
             self._terminal = terminal = self._show(system, journal)
@@ -213,7 +197,9 @@ class Run:
 
         return connect
 
-    def _system(self, journal: Journal, connect: Callable[[], Awaitable[Link]]) -> TradingSystem:
+    def _system(
+        self, journal: Journal, connect: Callable[[], Awaitable[Link]], folder: Path
+    ) -> TradingSystem:
         instance = journal.get_meta("instance")
         if instance is None:
             # Names this journal in every order, for ever: no other one may ever draw the same.
@@ -228,6 +214,7 @@ class Run:
             seed=self.plan.options.seed,
             kills=self.plan.kills,
             history=self._history,
+            folder=folder,
         )
 
     def _show(self, system: TradingSystem, journal: Journal) -> Terminal:
@@ -260,33 +247,14 @@ class Run:
             now = self.clock.now
             app = flow_app(plan.service, api_key=plan.service_key, now=now)
             url = await host.start(partial(serve_flow_api, app))
-        others = () if plan.service is None else set(plan.service.tickers) - set(system.symbols)
-        desk = SignalDesk(
-            symbols=system.symbols,
-            journal=journal,
-            deliver=system.take_signal,
-            clock=self.clock,
-            judged=partial(_judged, journal),
-            deliver_flow=system.take_flow,
-        )
-        self.sources = Sources(
-            [(with_url(source, url), secret) for source, secret in plan.sources],
-            desk=desk,
-            clock=self.clock,
-            marks=journal,
-            also_polled=sorted(others),
-            embedded_url=url,
-            thresholds=plan.settings.thresholds,
-            seed=plan.options.seed,
-        )
-        supervised(self.sources, system.add_edge_tree)
+        self.sources = open_sources(plan, system, journal, self.clock, embedded_url=url)
         system.edges.append(Edge(id="terminal", start=terminal.run))
 
     def _note_start(self, journal: Journal) -> None:
         """The run itself, and the lines of the signal file that nobody could ever serve."""
         at = self._began = self._now()
         self._note(journal, "started", f"{VERSION} {config_hash(self.plan.settings)}")
-        known = _judged(journal)
+        known = judged(journal) if self.plan.signal_faults else frozenset()
         for fault in self.plan.signal_faults:
             place = ":".join(fault.split(":", 2)[:2])
             if place not in known:
@@ -426,34 +394,12 @@ class Run:
 
     def _conclude(self, system: TradingSystem, journal: Journal) -> tuple[JournalBooks, RunFacts]:
         """Fold the journal, hold it against the broker, and decide how the run ended."""
-        rows = [(row.stream, row.event) for row in journal.rows()]
-        books = fold(tuple(system.symbols), rows)
-        checks = check_journal(rows, ended=self.plan.options.until_end)
-        sim, ending = self.sim, self.ending
-        known = sim is not None or self._compared
-        if not known and ending.code == CLEAN_EXIT:
-            ending.reason += "; without a link, the books were not compared with the broker's"
-        facts = gather_facts(
-            system,
-            sim,
-            exit_reason=ending.reason,
-            began=self._began if sim is None else sim.market_start,
-            ended=self._now(),
-            broker=broker_books(system, sim) if known else None,
-            checks=checks,
-        )
-        faults = [] if facts.broker is None else list(disagreements(books, facts.broker))
-        faults += [f"{found.invariant}: {found.what}" for found in facts.invariants.violations]
-        if self.plan.options.until_end and ending.code == CLEAN_EXIT and not system.at_rest:
-            open_ones = [s for s, actor in system.symbols.items() if not actor.at_rest]
-            faults.append(f"the replay has ended and {', '.join(open_ones)} did not come to rest")
-        self._faults = tuple(faults)
-        complaints = [] if ending.code == CLEAN_EXIT else [ending.reason]
-        if faults and ending.code == CLEAN_EXIT:
-            ending.code = CRASH_EXIT
-        never = [f"--kill {kill.symbol}: its moment never came" for kill in system.kills.pending()]
-        self.complaints = (*complaints, *faults, *never)
-        return books, facts
+        concluded = conclude(
+            system, journal, self.sim, self.ending, until_end=self.plan.options.until_end,
+            compared=self._compared, began=self._began, ended=self._now(),
+        )  # fmt: skip
+        self._faults, self.complaints = concluded.faults, concluded.complaints
+        return concluded.books, concluded.facts
 
     async def _tell(self, terminal: Terminal, books: JournalBooks, facts: RunFacts) -> int:
         await self._write_report(books, facts)
@@ -483,28 +429,6 @@ class Run:
 
 async def watch_loop(task_status: trio.TaskStatus[None]) -> None:
     await watch(task_status=task_status)
-
-
-def with_url(source: Source, url: str) -> Source:
-    """A polled source without an address is the embedded service's."""
-    return attrs.evolve(source, url=url) if isinstance(source, HttpSource) and not source.url else source
-
-
-def _judged(journal: Journal) -> frozenset[str]:
-    """The ids of all signals that have their verdict."""
-    return frozenset(event.signal_id for event in journal.read() if isinstance(event, SignalVerdictEvent))
-
-
-def reason_of(gave_up: BaseException) -> tuple[str, int]:
-    """What ended the tree: a broker that is not there or not the right one, or actors that cannot live."""
-    cause: BaseException | None = gave_up
-    while cause is not None:
-        if isinstance(cause, NoBroker):
-            return str(cause), NO_BROKER_EXIT
-        if isinstance(cause, BrokerRefused):
-            return str(cause), USAGE_EXIT
-        cause = cause.__cause__
-    return f"the supervision tree gave up: {gave_up}", GAVE_UP_EXIT
 
 
 def _first(group: BaseExceptionGroup[JournalFailed]) -> BaseException:

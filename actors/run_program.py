@@ -9,7 +9,8 @@ import trio
 
 from actors.known_secrets import guard_process
 from actors.logs import close_log, set_up_log
-from actors.run import USAGE_EXIT, Run
+from actors.run import Run
+from actors.run_end import USAGE_EXIT
 from actors.run_options import Plan, RunOptions, UsageError, resolve
 from protocol.config import ConfigFaults
 

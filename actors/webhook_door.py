@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Sequence
 from typing import cast
 
+import attrs
 import hypercorn.typing
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -21,23 +22,31 @@ from starlette.applications import Starlette
 
 from protocol.allowances import Bucket
 
-MAX_CONNECTIONS = 50
-HEAD_LOOP_S = 10.0
-"""For the head of a request, however it drips."""
-CONNECTION_LOOP_S = 25.0
-"""For a whole connection: head, body and answer."""
 MAX_HEAD_BYTES = 16_384
-CONNECTIONS_AT_ONCE, CONNECTIONS_PER_LOOP_S = 50, 50.0
-"""One costs about 2 ms of the machine: a flood takes a tenth of it."""
 BACKLOG = 64
+"""Connections that the kernel keeps waiting."""
+
+
+@attrs.frozen(kw_only=True)
+class DoorLimits:
+    """How much is let in. A connection costs about 2 ms of the machine: at this pace a flood takes a tenth."""
+
+    connections: int = 50
+    at_once: int = 50
+    per_loop_s: float = 50.0
+    head_loop_s: float = 10.0
+    """For the head of a request, however it drips."""
+    body_loop_s: float = 10.0
+    connection_loop_s: float = 25.0
+    """For the whole of it: head, body and answer."""
 
 
 class Door:
     """Serves one application; each connection brings one request."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: Starlette, limits: DoorLimits) -> None:
         self._app = ASGIWrapper(cast("hypercorn.typing.ASGIFramework", app))
-        self._config = _config()
+        self._limits, self._config = limits, _config(limits)
         self._context = WorkerContext(None)
         self._open: dict[int, trio.CancelScope] = {}
         self._numbers = itertools.count()
@@ -53,16 +62,17 @@ class Door:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Until cancelled; the listeners are closed then."""
-        bucket = Bucket(CONNECTIONS_AT_ONCE, CONNECTIONS_PER_LOOP_S)
+        bucket = Bucket(self._limits.at_once, self._limits.per_loop_s)
         paced = [_PacedListener(listener, bucket) for listener in listeners]
         task_status.started()
         await trio.serve_listeners(self._serve_one, paced)
 
     async def _serve_one(self, stream: trio.SocketStream) -> None:
         number = next(self._numbers)
-        while len(self._open) >= MAX_CONNECTIONS:
+        while len(self._open) >= self._limits.connections:
             self._open.pop(next(iter(self._open))).cancel()
-        scope = self._open[number] = trio.CancelScope(deadline=trio.current_time() + CONNECTION_LOOP_S)
+        deadline_loop = trio.current_time() + self._limits.connection_loop_s
+        scope = self._open[number] = trio.CancelScope(deadline=deadline_loop)
         try:
             with scope:
                 # Hypercorn's types speak of its TLS streams; it serves plain ones as well.
@@ -90,7 +100,7 @@ class _PacedListener(trio.abc.Listener[trio.SocketStream]):
         await self._listener.aclose()
 
 
-def _config() -> Config:
+def _config(limits: DoorLimits) -> Config:
     config = Config()
     config.accesslog = None
     config.errorlog = None
@@ -99,7 +109,7 @@ def _config() -> Config:
     # One request a connection: many answers that nobody reads would fill the socket, and hypercorn
     # shields its sends from being cancelled.
     config.keep_alive_max_requests = 1
-    config.keep_alive_timeout = HEAD_LOOP_S
+    config.keep_alive_timeout = limits.head_loop_s
     config.max_app_queue_size = 2
     config.h2_max_concurrent_streams = 1
     return config

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 
 import attrs
@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from actors.intake import Desk, Intake
 from actors.market_clock import MarketClock
 from actors.signal_desk import SourceStatistics
-from actors.webhook_door import BACKLOG, Door
+from actors.webhook_door import BACKLOG, Door, DoorLimits
 from protocol.allowances import Allowances
 from protocol.charting_posts import PostReader
 from protocol.health import HealthState
@@ -47,8 +47,6 @@ from protocol.webhooks import (
 
 MAX_AGE_S = 10.0
 """Of a posted signal, in market seconds."""
-BODY_LOOP_S = 10.0
-"""For a body, however it drips."""
 ANSWER_LOOP_S = 5.0
 """For the verdict of a post that waits for the actor."""
 DRAINED_BYTES = 1_000_000
@@ -58,6 +56,7 @@ POSTS_OF_ALL, POSTS_OF_EACH = (60, 2.0), (30, 1.0)
 """Believed posts: at once, and a second in the long run."""
 ALARM_LOOP_S = 60.0
 """Between two alarms about requests without proof: the second one tells how many there were."""
+LIMITS = DoorLimits()
 REBIND = Backoff(min_loop_s=0.5, max_loop_s=30.0)
 
 
@@ -97,13 +96,14 @@ class WebhookSignals:
         clock: MarketClock,
         tickers: Iterable[str] = (),
         wall: Callable[[], float] = time.time,
+        limits: DoorLimits = LIMITS,
         rebind: Backoff = REBIND,
     ) -> None:
         """`wall`: epoch seconds. ValueError when the settings or the secret cannot be used."""
         check_webhook(settings, secret.reveal())
         self._settings, self._secret, self._clock, self._wall = settings, secret, clock, wall
         self._intake = Intake(settings, desk=desk, clock=clock, tickers=tickers, max_age_s=MAX_AGE_S)
-        self._rebind = rebind
+        self._limits, self._rebind = limits, rebind
         self._signatures = SignatureCheck(secret.reveal(), settings.window_loop_s)
         self._posts = PostReader()
         self._allowances = Allowances(POSTS_OF_ALL, POSTS_OF_EACH)
@@ -116,7 +116,7 @@ class WebhookSignals:
         route = Route(settings.path, _EndPoint(self._answer), methods=["POST"])
         app = Starlette(routes=[route])
         app.router.redirect_slashes = False
-        self._door = Door(app)
+        self._door = Door(app, limits)
 
     @property
     def connections(self) -> int:
@@ -200,7 +200,7 @@ class WebhookSignals:
         """What the gate says of the post in this request."""
         if scope["http_version"] not in ("1.0", "1.1"):
             raise _Refused(505, "only HTTP/1 is spoken here")
-        body = await _read_body(scope, receive)
+        body = await _read_body(scope, receive, self._limits.body_loop_s)
         if not self._clock.known:
             raise _Refused(503, "the market's time is not known yet: nothing can be judged", 5.0)
         sender = str((scope.get("client") or ("",))[0])
@@ -263,19 +263,19 @@ class WebhookSignals:
 class _EndPoint:
     """The one route, as an ASGI application."""
 
-    answer: Callable[[Scope, Receive], object]
+    answer: Callable[[Scope, Receive], Awaitable[Response]]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self.answer(scope, receive)  # type: ignore[misc]
+        response = await self.answer(scope, receive)
         await response(scope, receive, send)
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
+async def _read_body(scope: Scope, receive: Receive, within_loop_s: float) -> bytes:
     announced = _headers(scope).get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > DRAINED_BYTES:
         raise _Refused(413, f"a body holds at most {MAX_BODY_BYTES} bytes")
     body, received = bytearray(), 0
-    with trio.move_on_after(BODY_LOOP_S):
+    with trio.move_on_after(within_loop_s):
         while True:
             message = await receive()
             if message["type"] != "http.request":
@@ -290,7 +290,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes:
                 return bytes(body)
             if received > DRAINED_BYTES:
                 raise _Refused(413, f"a body holds at most {MAX_BODY_BYTES} bytes")
-    raise _Refused(408, f"no whole body within {BODY_LOOP_S:g} s")
+    raise _Refused(408, f"no whole body within {within_loop_s:g} s")
 
 
 def _decode(body: bytes) -> object:

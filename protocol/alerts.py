@@ -1,7 +1,8 @@
 """What a person is told outside the program: which events, how loud, how often, in which words.
 
-An alarm is told by every channel that does not say otherwise, and so is what stops trading (a kill level,
-a lock) and what a rule calls urgent. Other events are told where a channel lists them. The same alarm of
+An alarm is told by every channel that does not say otherwise, and so is what a rule calls urgent, and a kill
+level that was lowered; a protection's lock is told without a sound. Other events are told where a channel
+lists them. The same alarm of
 the same symbol is told once a minute; what comes meanwhile is counted and told in one message, and so is
 what a channel's own limit holds back. The clock of all this is the machine's: a person reads no faster in
 a fast replay.
@@ -21,6 +22,7 @@ from protocol.alert_settings import AlertChannel, Loudness
 from protocol.control_events import KillLevelEvent, LockEvent
 from protocol.event_text import symbol_of, what
 from protocol.events import AlarmEvent, BaseEvent, NotifyEvent
+from protocol.risk.words import LockKind
 
 SAME_LOOP_S: Final = 60.0
 """For so long an alarm that was told is not told again, but counted."""
@@ -77,12 +79,30 @@ def alert_of(event: BaseEvent, zone: tzinfo) -> Alert:
 def is_alarming(event: BaseEvent) -> bool:
     """Whether a person is to know of it in any case."""
     match event:
-        case AlarmEvent() | KillLevelEvent() | LockEvent():
+        case AlarmEvent():
             return True
+        case KillLevelEvent():
+            # A level that rises has an alarm of its own; one that a person lowers has none.
+            return event.level < event.before
         case NotifyEvent():
             return event.urgent
         case _:
             return False
+
+
+_NOTICED: Final = frozenset(
+    {LockKind.STOP_LOSS_GUARD.value, LockKind.LOW_PROFIT.value, LockKind.DRAWDOWN.value}
+)
+"""Locks of one symbol that come with no alarm and last; those of limits and of the account come with one."""
+
+
+def default_loudness(event: BaseEvent, of_channel: Loudness) -> Loudness:
+    """How loud an event is of which a channel says nothing; `of_channel`: its word for alarms."""
+    if is_alarming(event):
+        return of_channel
+    if isinstance(event, LockEvent) and event.symbol and event.kind in _NOTICED:
+        return Loudness.OFF if of_channel is Loudness.OFF else Loudness.SILENT
+    return Loudness.OFF
 
 
 class Listing:
@@ -102,7 +122,7 @@ class Listing:
         for name in names:
             if name in self._listed:
                 return self._listed[name]
-        return self._default if is_alarming(event) else Loudness.OFF
+        return default_loudness(event, self._default)
 
     def loudness_of_code(self, code: str) -> Loudness:
         """Of an alarm that no journal holds."""

@@ -172,7 +172,7 @@ class StopSource:
 
 @attrs.frozen(kw_only=True)
 class SetTickers:
-    """Empty: what the configuration says."""
+    """What a source is asked for, until the run ends."""
 
     source: str
     tickers: tuple[str, ...]

@@ -73,6 +73,8 @@ OPENS_NURSERIES = {
     "actors/flow_api.py": "the requests of the embedded server, beside its shutdown",
     "actors/simulated_tws.py": "the clients of the simulated TWS",
     "actors/signals.py": "requests in flight of one poll",
+    "actors/websocket_connection.py": "the reader of one connection and its watches, which end together",
+    "actors/webhook_source.py": "the connections of the receiver, beside the one task that judges",
     "actors/broker.py": "reading and writing of one link, which end together",
     "actors/simulation.py": "the tree and the simulator beside it, while a story is told",
     "scripts/tws_simulator.py": "the simulated TWS, until a signal ends it",

@@ -40,7 +40,7 @@ def test_nothing_that_happened_demands_nothing() -> None:
 # --- R5 ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("market", "locked"), [(14.28, True), (14.29, False), (15.79, False), (15.80, True)])
+@pytest.mark.parametrize(("market", "locked"), [(14.28, True), (14.29, False), (15.78, False), (15.80, True)])
 def test_r5_a_fill_off_the_market_locks_the_symbol(market: float, locked: bool) -> None:
     risk = stage()
     risk.open(price="15.00")
@@ -71,6 +71,15 @@ def test_r5_without_a_market_there_is_nothing_to_compare_with() -> None:
     assert kinds(risk.look(1)) == []
     risk.around.quotes[SLV] = Quote(10.0, 20.0, 14.9, at(1))
     assert kinds(risk.look(1)) == [], "a quote that wide is none; the last trade is near"
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e308, -1.0, 0.0])
+def test_a_bad_tick_is_no_price(bad: float) -> None:
+    risk = stage()
+    risk.open(price="15.00")
+    for quote in (Quote(bad, bad, 15.0, at(1)), Quote(bad, bad, bad, at(1)), Quote(15.0, bad, bad, at(1))):
+        risk.around.quotes[SLV] = quote
+        assert kinds(risk.look(1)) == []
 
 
 # --- R10 --------------------------------------------------------------------------------------------
@@ -198,7 +207,8 @@ def test_r12_the_lock_of_the_day_ends_with_it() -> None:
 
 
 @pytest.mark.parametrize(("lost", "level"), [
-    ("1499", KillLevel.OPEN), ("1500", KillLevel.REDUCE), ("1999", KillLevel.REDUCE), ("2000", KillLevel.FLATTEN),
+    ("1499", KillLevel.OPEN), ("1500", KillLevel.REDUCE),
+    ("1999", KillLevel.REDUCE), ("2000", KillLevel.FLATTEN),
 ])  # fmt: skip
 def test_r12_the_accounts_loss_is_a_part_of_the_days_first_equity(lost: str, level: KillLevel) -> None:
     risk = stage(max_daily_loss_of_symbol=D(10_000))
@@ -252,7 +262,6 @@ def test_a_drawdown_is_measured_from_the_best_of_the_day() -> None:
     risk.trade(2, "-1019")
     assert kinds(risk.look(3)) == [], "a thousandth short of a hundredth"
     risk = risk.again()
-    risk.around.show(SLV, 15.0)
     risk.trade(4, "-1")
     assert kinds(risk.look(5)) == ["KillLevelEvent"], "the best is remembered"
     assert risk.level is KillLevel.REDUCE

@@ -1,4 +1,4 @@
-"""Cool-down, stop-loss guard, drawdown guard and low-profit lock: when they close, and when they open again."""
+"""Cool-down, stop-loss guard, drawdown guard and low-profit lock: when they close and open again."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_drawdown_guard_needs_its_trades_and_an_equity() -> None:
     risk.trade(0, "-3000")
     assert new_locks(risk, 1) == []
     blind = RiskStage(RiskLimits(protections=(guard,), max_round_trips=99, max_daily_loss_of_symbol=D(10**9)))
-    blind.around.is_worth("0")
+    blind.around.is_worth("0")  # no worth at all: a part of it says nothing
     for second in range(4):
         blind.trade(second, "-3000")
     assert new_locks(blind, 5) == []

@@ -16,7 +16,7 @@ import structlog
 
 from actors.child import TreeGaveUp
 from actors.logs import close_log
-from actors.run import reason_of
+from actors.run_end import reason_of
 from actors.run_options import RunOptions, resolve
 from protocol.values import Symbol
 from scripts import supervisor
@@ -254,8 +254,9 @@ def test_a_tws_with_another_account_is_refused(market: Path, tmp_path: Path) -> 
         port = int(simulator.until_said(r"^listening on 127\.0\.0\.1:(\d+)$"))
         done = program(SUPERVISOR, *tws(port, market, "--config", config, "--state", tmp_path / "state"))
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert "DU" in done.stderr
+    alarm, complaint = done.stderr.splitlines()
+    assert "WRONG_ACCOUNT" in alarm
+    assert complaint.startswith("supervisor.py: the broker manages DU")
 
 
 def test_a_port_in_use_is_refused_by_the_simulator(tmp_path: Path) -> None:

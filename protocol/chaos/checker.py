@@ -53,6 +53,8 @@ class Stretch:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._since: float | None = None
+        self.began_at = 0.0
+        """When it began, by the machine's clock."""
         self._disturbed = self._told = False
 
     @property
@@ -71,6 +73,7 @@ class Stretch:
         if self._since is not None:
             return False
         self._since, self._told = self._scene.able_s, False
+        self.began_at = self._scene.loop_s
         self._disturbed = self._scene.disturbed
         return True
 

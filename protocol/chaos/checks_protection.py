@@ -59,11 +59,14 @@ class Covered(_PerSymbol):
 
     def wrong(self, symbol: Symbol) -> bool:
         truth = self.scene.truth
-        return abs(truth.position(symbol)) > truth.stops(symbol)
+        return abs(truth.ours(symbol)) > truth.stops(symbol)
 
     def describe(self, symbol: Symbol) -> str:
         truth = self.scene.truth
-        return f"{symbol}: a position of {truth.position(symbol)} had stops of {truth.stops(symbol)}"
+        return (
+            f"{symbol}: a position of {truth.position(symbol)}, ours {truth.ours(symbol)}, had stops of"
+            f" {truth.stops(symbol)} and {truth.closing(symbol)} closing"
+        )
 
     def _update(self, symbol: Symbol, stretch: Stretch) -> None:
         # Every change of a position in this symbol is a test, also where its stop is there at once.
@@ -72,7 +75,12 @@ class Covered(_PerSymbol):
 
     def _judge(self, symbol: Symbol, stretch: Stretch) -> None:
         self.worst_s = max(self.worst_s, stretch.lasted_s)
-        super()._judge(symbol, stretch)
+        truth = self.scene.truth
+        flattening = truth.stops(symbol) + truth.closing(symbol) >= abs(truth.ours(symbol))
+        warned = self.scene.word.alarmed_at.get(symbol, -1.0) >= stretch.began_at - CALM_S
+        calm_s = DISTURBED_S if flattening and warned else CALM_S
+        if stretch.too_long(calm_s, DISTURBED_S):
+            self.violate(f"{self.describe(symbol)} for {stretch.lasted_s:.1f} s")
 
 
 class NotBeyond(_PerSymbol):

@@ -129,6 +129,12 @@ class Truth:
     def live_of(self, symbol: Symbol) -> Iterator[VenueOrder]:
         return (order for order in self.live.values() if order.contract.symbol == symbol)
 
+    def ours(self, symbol: Symbol) -> int:
+        """The part of the position that is ours to protect: what somebody else has added is theirs, and
+        what they have taken off is gone."""
+        own, held = self.own_position(symbol), self.position(symbol)
+        return max(0, min(own, held)) if own > 0 else min(0, max(own, held))
+
     def stops(self, symbol: Symbol) -> int:
         """Shares of working stops on the side that closes the position."""
         side = "SELL" if self.position(symbol) > 0 else "BUY"
@@ -136,6 +142,15 @@ class Truth:
             order.remaining
             for order in self.live_of(symbol)
             if order.order.order_type in STOP_TYPES and order.order.action == side and works(order)
+        )
+
+    def closing(self, symbol: Symbol) -> int:
+        """Shares of our orders that close at the market, at work now."""
+        side = "SELL" if self.position(symbol) > 0 else "BUY"
+        return sum(
+            order.remaining
+            for order in self.live_of(symbol)
+            if order.order.action == side and works(order) and closes_now(order)
         )
 
     def most_closed(self, symbol: Symbol) -> int:
@@ -160,6 +175,15 @@ def signed(execution: VenueExecution) -> int:
 def works(order: VenueOrder) -> bool:
     """At work at the exchange: neither held back nor asleep as a child."""
     return order.status in WORKING and "child" not in order.why_held
+
+
+def closes_now(order: VenueOrder) -> bool:
+    """One of ours that flattens, or a target that was turned into a close."""
+    ref = ref_of(order)
+    if ref is None:
+        return False
+    purpose = purpose_of(ref.role)
+    return purpose is Purpose.CLOSE or (purpose is Purpose.TARGET and order.order.order_type == "MKT")
 
 
 def ref_of(order: VenueOrder) -> OrderRef | None:

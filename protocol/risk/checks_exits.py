@@ -89,8 +89,9 @@ def _size_refusal(
         entered = sum(order.filled for order in trade.orders if _entered(order, spec.side))
         there = max(there, entered + entering - filled)
     if spec.purpose is Purpose.CLOSE:
+        # As asked: the broker takes off by itself what another exit of the group has executed.
         wanted += sum(
-            order.may_fill
+            order.order.remaining
             for order in book.live(spec.symbol)
             if order.spec.purpose is Purpose.CLOSE and order.ref != spec.ref and order.sent
             and order.ref not in together

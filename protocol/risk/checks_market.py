@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from protocol.reports import LinkState
+from protocol.risk.protections import lock_wanted_on
 from protocol.risk.question import Question
 from protocol.risk.words import DataState, KillLevel, Refused
 from protocol.schedule import DayPhase, phase
@@ -20,17 +22,24 @@ _NOT_LIVE: Final = {
 
 
 def switched_on(question: Question) -> Refused | None:
-    """Kill levels and locks."""
-    level = question.standing.level
+    """Kill levels and locks, and what a protection locks though its lock is not written yet."""
+    level, symbol = question.standing.level, question.wish.symbol
     if level >= KillLevel.REDUCE:
         text = f"kill level {level.name} ({level.value}): positions only become smaller"
         return Refused(f"K{level.value}", "kill_level", text)
-    lock = question.standing.lock_on(question.wish.symbol, question.at)
-    if lock is None:
-        return None
-    whose = f"{question.wish.symbol} is" if lock.symbol else "all entries are"
-    until = "until a person lifts it" if lock.until is None else f"until {lock.until:%H:%M:%S} UTC"
-    return Refused("lock", "locked", f"{whose} locked ({lock.lock}, {lock.kind}) {until}: {lock.reason}")
+    lock = question.standing.lock_on(symbol, question.at)
+    if lock is not None:
+        return _locked(lock.symbol, f"{lock.lock}, {lock.kind}", lock.until, lock.reason)
+    wanted = lock_wanted_on(
+        question.limits.protections, question.ledger, symbol, question.at, equity=question.money.equity
+    )
+    return None if wanted is None else _locked(wanted.symbol, wanted.kind.value, wanted.until, wanted.reason)
+
+
+def _locked(symbol: str, name: str, until: datetime | None, reason: str) -> Refused:
+    whose = f"{symbol} is" if symbol else "all entries are"
+    how_long = "until a person lifts it" if until is None else f"until {until:%H:%M:%S} UTC"
+    return Refused("lock", "locked", f"{whose} locked ({name}) {how_long}: {reason}")
 
 
 def reconciled(question: Question) -> Refused | None:

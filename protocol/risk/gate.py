@@ -222,7 +222,7 @@ class RiskGate:
             wish=wish, at=at, limits=self.limits, standing=self.standing, schedule=self._schedule,
             latency_s=self._latency_s, sectors=self._sectors, state=around.state, money=around.money,
             quote=around.quote(wish.symbol), facts=around.contract_facts(wish.symbol), book=self.book,
-            exposure=exposure, reserved=self._reserved(exposure, around.money),
+            ledger=self.ledger, exposure=exposure, reserved=self._reserved(exposure, around.money),
         )  # fmt: skip
 
     def _reserved(self, exposure: AccountExposure, money: AccountMoney) -> Decimal:

@@ -42,6 +42,8 @@ WARN_AT: Final = 0.5
 """Part of R13's limit at which a person is told."""
 BEST_GROWS: Final = Decimal("1.001")
 """A new best equity is worth a row of the journal when it is so many times the old one."""
+NO_PRICE: Final = 1e7
+"""No share costs so many dollars: a bad tick, as are NaN and infinity, which are less than nothing here."""
 HOUR: Final = timedelta(hours=1)
 LONG_AGO: Final = timedelta(days=3650)
 
@@ -152,7 +154,7 @@ def _new_locks(gate: Watched, around: Surroundings, day: Reckoning, at: datetime
             yield wanted
     protections = gate.standing.limits.protections
     if protections:
-        yield from wanted_locks(protections, gate.ledger, at, equity=day.worth)
+        yield from wanted_locks(protections, gate.ledger, at, equity=day.first)
 
 
 def _limit_locks(gate: Watched, around: Surroundings, day: Reckoning, at: datetime) -> Iterator[WantedLock]:
@@ -326,7 +328,7 @@ def _warnings(gate: Watched, at: datetime) -> Iterator[AlarmEvent]:
 
 def _is_sane(quote: Quote, limits: RiskLimits) -> bool:
     bid, ask = quote.bid, quote.ask
-    if not bid or not ask or not 0 < bid <= ask:
+    if bid is None or ask is None or not 0 < bid <= ask < NO_PRICE:
         return False
     return (ask - bid) / ((ask + bid) / 2) <= limits.max_spread
 
@@ -336,7 +338,7 @@ def mark(quote: Quote, quantity: int, limits: RiskLimits) -> Decimal | None:
     price = quote.last
     if _is_sane(quote, limits):
         price = quote.bid if quantity > 0 else quote.ask
-    return Decimal(repr(price)) if price is not None and price > 0 else None
+    return Decimal(repr(price)) if price is not None and 0 < price < NO_PRICE else None
 
 
 def reference(quote: Quote, limits: RiskLimits) -> Decimal | None:
@@ -346,7 +348,7 @@ def reference(quote: Quote, limits: RiskLimits) -> Decimal | None:
         assert quote.bid is not None
         assert quote.ask is not None
         price = (quote.bid + quote.ask) / 2
-    return Decimal(repr(round(price, 6))) if price is not None and price > 0 else None
+    return Decimal(repr(round(price, 6))) if price is not None and 0 < price < NO_PRICE else None
 
 
 _QUIET: Final = frozenset({

@@ -41,7 +41,8 @@ def wanted_locks(
     """What the protections demand at `at` and have not got yet: of each kind and symbol the longest.
 
     The trade that leads to a lock leads to one only: it does not come back when it has expired or been
-    lifted, but with the next trade. `equity` in dollars; unknown, no drawdown is measured.
+    lifted, but with the next trade. `equity` is the day's first, in dollars; unknown, no drawdown is
+    measured.
     """
     found: dict[tuple[LockKind, str], WantedLock] = {}
     for protection in protections:

@@ -13,6 +13,7 @@ from protocol.position import ZERO
 from protocol.reports import LinkState
 from protocol.risk.book import RiskBook
 from protocol.risk.exposure import AccountExposure, WorstCase
+from protocol.risk.ledger import Ledger
 from protocol.risk.settings import RiskLimits
 from protocol.risk.standing import Standing
 from protocol.risk.words import AccountMoney, ContractFacts, Quote, Refused
@@ -60,6 +61,7 @@ class Question:
     quote: Quote | None
     facts: ContractFacts | None
     book: RiskBook
+    ledger: Ledger
     exposure: AccountExposure
     reserved: Decimal
     """Dollars of positions and entries, this one among them, that the account's figures do not count yet."""
