@@ -40,7 +40,8 @@ FINISH_LOOP_S: Final = 3.0
 
 CHANNEL_FAILED, CHANNEL_RECOVERED = "ALERT_CHANNEL_FAILED", "ALERT_CHANNEL_RECOVERED"
 
-log, alarm_log = structlog.get_logger("alerts"), structlog.get_logger("alarm")
+log = structlog.get_logger("alerts")
+alarm_log = structlog.get_logger("alarm")
 
 
 def open_channels(channels: Sequence[AlertChannel]) -> tuple[tuple[AlertChannel, Secret], ...]:
@@ -83,13 +84,14 @@ class Alerts:
         zone: str,
         random: Random,
         on_stderr: bool = True,
+        way_out: Callable[[AlertChannel, Secret, str], Sender] = sender_of,
     ) -> None:
         """`alarm` journals an alarm of our own; `origin` says in each message which system it is.
 
         `on_stderr` False: a terminal shows alarms in the same place.
         """
         self.channels = tuple(
-            Channel(settings, sender_of(settings, secret, origin), tell=self._tell_of, random=random)
+            Channel(settings, way_out(settings, secret, origin), tell=self._tell_of, random=random)
             for settings, secret in channels
         )
         self._alarm, self._zone, self._on_stderr = alarm, ZoneInfo(zone), on_stderr
@@ -270,7 +272,7 @@ class Channel:
         if self._out_since is None:
             return
         lasted_s, self._out_since = trio.current_time() - self._out_since, None
-        lost = f"; {self._unsent_in_outage} were given up" if self._unsent_in_outage else ""
+        lost = f"; {self._unsent_in_outage} given up" if self._unsent_in_outage else ""
         self._tell(
             self, CHANNEL_RECOVERED, f"alerts by {self.name} arrive again after {lasted_s:.0f} s{lost}"
         )

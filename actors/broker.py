@@ -432,14 +432,27 @@ class Broker:
         parcels = self._pacer.take(now)
         if not parcels:
             return
+        leaving, frames = self._leaving(link, parcels)
         try:
-            link.send(b"".join(frame for parcel in parcels for frame in parcel.frames))
+            link.send(b"".join(frames))
         except LinkDown as down:
             self._close_link(str(down))
             return
+        for sending in leaving:
+            self._tell_left(sending)
+
+    def _leaving(self, link: Link, parcels: Sequence[Parcel]) -> tuple[list[Sending], list[bytes]]:
+        """What leaves in this order, and its bytes: anew for a placement that was overtaken by another."""
+        numbering = self._now()
+        leaving: list[Sending] = []
+        frames: list[bytes] = []
         for parcel in parcels:
             assert isinstance(parcel.tag, Sending)
-            self._tell_left(parcel.tag)
+            sending = self.session.orders.leaves(parcel.tag, numbering)
+            leaving.append(sending)
+            frames += parcel.frames if sending is parcel.tag else map(link.encode, sending.requests)
+        self._journal.append(STREAM, numbering.events)
+        return leaving, frames
 
     def _tell_left(self, sending: Sending) -> None:
         if self._on_sent is not None:

@@ -55,7 +55,7 @@ from protocol.reports import LinkState
 from protocol.tws.messages import ClientRequest
 
 LOOK_EVERY_LOOP_S: Final = 5.0
-COMPARE_EVERY_LOOP_S: Final = 120.0
+COMPARE_EVERY_LOOP_S: Final = 280.0
 MAX_LIVES: Final = 200
 """Of the process in one episode: one that dies at once, again and again, is a bug and no episode."""
 

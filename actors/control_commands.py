@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 LOOK = Group("Look", sort_key=1)
 ACT = Group("Act (of a running system; journalled with who and why)", sort_key=2)
-READ = Group("Read the journal", sort_key=3)
 
 State = Annotated[
     Path | None,
@@ -37,7 +36,7 @@ def caller(state: Path | None, as_json: bool) -> Caller:
 
 
 def status(*, state: State = None, as_json: Json = False) -> int:
-    """How the run is: link, kill level, symbols and why they may not enter, actors, locks, sources, alarms."""
+    """How the run is: link, kill level, symbols and why they do not enter, actors, locks, alarms."""
     from actors import control_program as program
 
     return program.status(caller(state, as_json))
@@ -49,7 +48,7 @@ def positions(
     closed: Annotated[bool, Parameter(negative="", help="Those that were closed, too.")] = False,
     as_json: Json = False,
 ) -> int:
-    """What is held, at the market's price; with --closed, what closed positions made, by symbol and in total."""
+    """What is held, at the market's price; with --closed, what closed positions made."""
     from actors import control_program as program
 
     return program.positions(caller(state, as_json), closed=closed)
@@ -242,7 +241,12 @@ def stop(*, why: Why = "", state: State = None, as_json: Json = False) -> int:
     return program.do(caller(state, as_json), StopRun(why=why), "status")
 
 
-limits = App(name="limits", help="The limits as they hold, and how much of each is used.", version_flags=[])
+limits = App(
+    name="limits",
+    help="The limits as they hold, and how much of each is used.",
+    group=LOOK,
+    version_flags=[],
+)
 
 
 @limits.default
@@ -263,7 +267,7 @@ def tighten(
     state: State = None,
     as_json: Json = False,
 ) -> int:
-    """Make a limit tighter until the run ends. Looser needs a restart on a changed configuration. Needs --why."""
+    """Make a limit tighter until the run ends; never looser, that needs a restart. Needs --why."""
     from actors import control_program as program
     from protocol.control_requests import TightenLimit
 
@@ -271,7 +275,9 @@ def tighten(
     return program.do(caller(state, as_json), deed, "limits", "status")
 
 
-sources = App(name="sources", help="The signal sources, and what each has brought.", version_flags=[])
+sources = App(
+    name="sources", help="The signal sources, and what each has brought.", group=LOOK, version_flags=[]
+)
 
 
 @sources.default
@@ -325,7 +331,9 @@ def set_tickers(
 
 def register(app: App) -> None:
     """Give the sub-commands to the program."""
-    for looking in (status, positions, orders, rules, show, locks, limits, sources):
+    for looking in (status, positions, orders, rules, show, locks):
         app.command(looking, group=LOOK)
+    for branching in (limits, sources):
+        app.command(branching)
     for acting in (pause, resume, flatten, kill, lock, unlock, restart, release, stop):
         app.command(acting, group=ACT)

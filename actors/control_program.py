@@ -57,6 +57,8 @@ from protocol.values import Symbol
 
 DONE_EXIT, CRASH_EXIT, USAGE_EXIT, NOBODY_EXIT = 0, 1, 2, 3
 PROGRAM = "supervisor.py"
+LIVE_NEXT = ("show SYMBOL", "orders", "pause --why TEXT")
+REST_NEXT = ("positions --closed", "events --limit 20")
 _T = TypeVar("_T")
 
 
@@ -95,14 +97,13 @@ class Caller:
 def status(caller: Caller) -> int:
     def tell() -> int:
         address = _place(caller)
+        live = isinstance(address, Address)
         if isinstance(address, Address):
             told = _expect(address.ask(AskStatus()), StatusTold)
-            then = ("show SYMBOL", "orders", "pause --why TEXT")
         else:
             told = _journal(address, lambda walk: walk.status(address))
-            then = ("positions --closed", "events --limit 20")
         caller.show([told], lambda screen: tables.show_status(screen, told))
-        caller.next(*then)
+        caller.next(*LIVE_NEXT if live else REST_NEXT)
         return DONE_EXIT
 
     return _answer(tell)

@@ -24,6 +24,8 @@ from protocol.event_text import clock
 from protocol.position_record import PositionRecord, said
 from protocol.report import dollars
 
+USUAL_HOLDS = frozenset({"", "trigger", "child,trigger", "child"})
+"""What TWS says of every stop that waits for its price, and of the exits of an entry that has not filled."""
 WHOLE = "all"
 """How a lock of the whole account is shown."""
 
@@ -184,7 +186,7 @@ def _order_row(order: OrderTold) -> Sequence[object]:
         order.quantity,
         order.filled,
         " ".join(map(said, prices)),
-        order.status + (f" (held: {order.held})" if order.held else ""),
+        order.status + (f" (held: {order.held})" if order.held not in USUAL_HOLDS else ""),
         "yes" if order.as_asked else "no",
         order.waits_for,
         order.perm_id or "",

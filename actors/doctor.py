@@ -6,7 +6,7 @@ skipped when that failed; what does not is asked all the same, so that one call 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import attrs
@@ -86,12 +86,17 @@ class DoctorOptions:
 
 
 class Examination:
-    """`say` hears what is being waited for."""
+    """`say` hears what is being waited for; `look` finds out what kind of machine this is."""
 
-    def __init__(self, options: DoctorOptions, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: DoctorOptions,
+        say: Callable[[str], None],
+        look: Callable[[], Awaitable[Machine]] = look_at_machine,
+    ) -> None:
         self.options = options
         self.settings: Settings | None = None
-        self._say = say
+        self._say, self._look = say, look
         self._found: list[Finding] = []
         self._example = False
 
@@ -167,7 +172,7 @@ class Examination:
         assert self.settings is not None
         host, port = self.settings.broker.host, self.settings.broker.port
         self._say(f"looking whether something listens at {host}:{port}")
-        machine = await look_at_machine()
+        machine = await self._look()
         seen = await look_at_port(host, port, self.options.timeout_loop_s)
         self._found.append(judge_machine(machine, host, port, port_open=seen.open))
         where = f"{host}:{port}"

@@ -6,18 +6,15 @@ import errno
 import socket
 import ssl
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
+import h11
 import httpx2
 import orjson
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    ConnectionTimeout,
-    DisconnectionTimeout,
-    HandshakeError,
-    open_websocket_url,
-)
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, RejectConnection, Request
+from wsproto.utilities import RemoteProtocolError
 
 from actors.config_files import read_secret
 from actors.flow_client import check_api_key, check_base_url
@@ -148,28 +145,68 @@ def _reach(url: str) -> tuple[str, ...]:
 
 
 async def _websocket(source: WebSocketSource, within_loop_s: float) -> Finding:
-    name = source.name
-    if not source.url:
+    """The opening handshake with the token, and nothing of the feed."""
+    name, parts = source.name, urlsplit(source.url)
+    if not parts.hostname:
         return fail(Check.SIGNALS, "it has no url", subject=name)
-    token = read_secret(source.token_env) if source.token_env else None
-    headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
-    text = "the handshake failed"
-    try:
-        async with open_websocket_url(
-            source.url, extra_headers=headers, connect_timeout=within_loop_s, disconnect_timeout=1.0
-        ):
-            return ok(Check.SIGNALS, "the handshake succeeds", name)
-    except ConnectionRejected as rejected:
-        code = rejected.status_code
-        advice = f"renew {source.token_env}" if code in (401, 403) and source.token_env else "check url"
-        return fail(Check.SIGNALS, f"the handshake is refused with HTTP {code}", advice, subject=name)
-    except DisconnectionTimeout:
-        return ok(Check.SIGNALS, "the handshake succeeds; it does not answer the goodbye", name)
-    except ConnectionTimeout:
-        text = f"no handshake within {within_loop_s:g} s"
-    except (HandshakeError, ConnectionClosed, trio.BrokenResourceError, OSError) as problem:
-        text = f"not reached: {str(problem.__cause__ or problem) or type(problem).__name__}"
+    text = f"no handshake within {within_loop_s:g} s"
+    with trio.move_on_after(within_loop_s):
+        try:
+            async with await _open_stream(parts) as stream:
+                answer = await _upgrade(stream, parts, _token(source))
+        except (RemoteProtocolError, h11.ProtocolError):
+            return fail(Check.SIGNALS, "what listens there is no websocket", "check url", subject=name)
+        except (trio.BrokenResourceError, OSError) as problem:
+            text = f"not reached: {str(problem.__cause__ or problem) or type(problem).__name__}"
+        else:
+            return _judge_upgrade(source, answer)
     return fail(Check.SIGNALS, text, "check url and network", subject=name)
+
+
+def _token(source: WebSocketSource) -> str:
+    return (read_secret(source.token_env) or "") if source.token_env else ""
+
+
+async def _open_stream(parts: SplitResult) -> trio.abc.Stream:
+    host = parts.hostname or ""
+    if parts.scheme == "wss":
+        tls = await trio.to_thread.run_sync(ssl.create_default_context, abandon_on_cancel=True)
+        return await trio.open_ssl_over_tcp_stream(
+            host, parts.port or 443, ssl_context=tls, https_compatible=True
+        )
+    return await trio.open_tcp_stream(host, parts.port or 80)
+
+
+async def _upgrade(stream: trio.abc.Stream, parts: SplitResult, token: str) -> int | None:
+    """The HTTP status of the answer, 101 for a websocket; None when the connection just ends."""
+    headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
+    target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    talk = WSConnection(ConnectionType.CLIENT)
+    await stream.send_all(talk.send(Request(host=parts.netloc, target=target, extra_headers=headers)))
+    while True:
+        data = await stream.receive_some()
+        if not data:
+            return None
+        talk.receive_data(bytes(data))
+        for event in talk.events():
+            if isinstance(event, AcceptConnection):
+                return 101
+            if isinstance(event, RejectConnection):
+                return event.status_code
+
+
+def _judge_upgrade(source: WebSocketSource, code: int | None) -> Finding:
+    match code:
+        case 101:
+            return ok(Check.SIGNALS, "the handshake succeeds", source.name)
+        case None:
+            text = "not reached: the connection ends during the handshake"
+            return fail(Check.SIGNALS, text, "check url and network", subject=source.name)
+        case 401 | 403 if source.token_env:
+            advice = f"renew {source.token_env}"
+        case _:
+            advice = "check url"
+    return fail(Check.SIGNALS, f"the handshake is refused with HTTP {code}", advice, subject=source.name)
 
 
 def _webhook(source: WebhookSource) -> Finding:

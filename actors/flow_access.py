@@ -29,6 +29,8 @@ BUDGET_SHARE = 0.9
 IN_FLIGHT = 4
 GLANCE_LOOP_S = 0.5
 """A replay may skip hours at any moment: nobody sleeps longer than this without looking at the clock."""
+MACHINE_ALLOWANCE_LOOP_S = 0.25
+"""What our own machine may add to the age of what comes; at `--speed` X it counts X times in market time."""
 UNSAID_HOLD_S = 20.0
 """After a 429 that does not say until when: a third of the minute that the limit is about."""
 
@@ -62,11 +64,13 @@ class Budget:
 class FlowAccess:
     """`name` is the source's; alarms go to the desk."""
 
-    def __init__(self, name: str, *, desk: SignalDesk, clock: MarketClock, random: Random) -> None:
+    def __init__(
+        self, name: str, *, desk: SignalDesk, clock: MarketClock, random: Random, breaker: CircuitBreaker
+    ) -> None:
         self._name, self._desk, self._clock, self._random = name, desk, clock, random
         self.light, self.heavy = Budget(LIGHT_PER_MIN), Budget(HEAVY_PER_MIN)
         self._in_flight = trio.CapacityLimiter(IN_FLIGHT)
-        self._breaker = CircuitBreaker()
+        self._breaker = breaker
         self._health = SourceHealth()
         self._not_before_loop: dict[str, float] = {}
         self._last_trouble = ""

@@ -9,7 +9,7 @@ from functools import partial
 
 import trio
 
-from actors.flow_access import FlowAccess
+from actors.flow_access import MACHINE_ALLOWANCE_LOOP_S, FlowAccess
 from actors.flow_client import FetchOutcome, FlowClient
 from actors.flow_pages import fetch_all
 from actors.market_clock import MarketClock
@@ -86,7 +86,7 @@ class FlowFigures:
         return await self._access.ask(self._access.heavy, partial(fetch, ticker, start, end))
 
     def _take(self, data: str, ticker: str, rows: Sequence[object]) -> None:
-        max_age_s = self._interval_s() + AGE_GRACE_S
+        max_age_s = self._interval_s() + AGE_GRACE_S + MACHINE_ALLOWANCE_LOOP_S * self._clock.speed
         taken = self._watch.take(data, ticker, rows, at=self._clock.now(), max_age_s=max_age_s)
         for fault in taken.faults:
             self._tell(f"{data}: {fault}")

@@ -12,12 +12,14 @@ from actors.market_clock import MarketClock
 from actors.signal_desk import SourceStatistics
 from protocol.control_events import FlowThresholdEvent
 from protocol.events import PredictionSignalEvent
-from protocol.predictions import hash_body, read_prediction
+from protocol.predictions import PredictionFault, hash_body, read_prediction
 from protocol.signal_gate import MALFORMED, REPEATED, UNKNOWN_SYMBOL, Judgement
 from protocol.source_settings import SourceRules
 
 MACHINE_ALLOWANCE_LOOP_S = 0.25
 """What our own machine may add to a signal's age; at `--speed` X it counts X times in market time."""
+SHOWN_TICKERS = 20
+"""In a refusal that names what a source is to bring."""
 CLOCK_GLANCE_LOOP_S = 0.02
 """Until the broker has said the time nothing can be judged; afterwards every signal already ages."""
 
@@ -76,14 +78,20 @@ class Intake:
     def set_tickers(self, tickers: Iterable[str]) -> None:
         self.tickers = tuple(dict.fromkeys(tickers))
 
-    def take(self, body: object) -> Judgement:
-        """Have one decoded prediction judged; the answer is already carried out."""
-        if self.tickers:
+    def take(self, body: object, place: str = "") -> Judgement:
+        """Have one decoded prediction judged; the answer is already carried out.
+
+        `place`: where it stood, for a refusal of what is no prediction.
+        """
+        self.statistics.received += 1
+        if self.tickers or place:
             read = read_prediction(body, at=self._clock.now(), source=self.rules.name)
-            if isinstance(read, PredictionSignalEvent) and read.symbol not in self.tickers:
-                reason = f"{self.rules.name} is to bring {', '.join(self.tickers[:20])} only"
-                self.refuse(read.signal_id, read.symbol, UNKNOWN_SYMBOL, reason, read.body_hash)
-                self.statistics.received += 1
+            if place and isinstance(read, PredictionFault):
+                self._refuse(read, MALFORMED, f"{place}: {read.reason}")
+                return REPEATED
+            if self.tickers and isinstance(read, PredictionSignalEvent) and read.symbol not in self.tickers:
+                only = ", ".join(self.tickers[:SHOWN_TICKERS])
+                self._refuse(read, UNKNOWN_SYMBOL, f"{self.rules.name} is to bring {only} only")
                 return REPEATED
         judgement = self._desk.take(
             body,
@@ -91,20 +99,22 @@ class Intake:
             max_age_s=self._max_age_s,
             allowance_s=MACHINE_ALLOWANCE_LOOP_S * self._clock.speed,
         )
-        if judgement.events:
-            self.statistics.received += 1
-        else:
+        if not judgement.events:
+            self.statistics.received -= 1
             self.statistics.repeated += 1
         return judgement
 
-    def refuse(self, name: str, symbol: str, code: str, reason: str, body_hash: str) -> None:
-        self._desk.refuse(name, symbol, code, reason, body_hash=body_hash, source=self.rules.name)
-
     def refuse_unreadable(self, reason: str, content: bytes, place: str = "") -> None:
-        """A verdict for what could not even be read; it is named by its `place`, or by its content."""
+        """A verdict for what could not even be read: it is named by its content, which is not quoted."""
         body_hash = hash_body(content.decode("utf-8", "replace"))
+        fault = PredictionFault(f"{self.rules.name}:{body_hash}", "", body_hash, reason)
         self.statistics.received += 1
-        self.refuse(f"{self.rules.name}:{place or body_hash}", "", MALFORMED, reason, body_hash)
+        self._refuse(fault, MALFORMED, f"{place}: {reason}" if place else reason)
+
+    def _refuse(self, read: PredictionSignalEvent | PredictionFault, code: str, reason: str) -> None:
+        self._desk.refuse(
+            read.signal_id, read.symbol, code, reason, body_hash=read.body_hash, source=self.rules.name
+        )
 
     def alarm(self, code: str, text: str) -> None:
         self._desk.alarm(code, f"{self.rules.name}: {text}")

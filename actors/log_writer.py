@@ -6,6 +6,7 @@ is bounded; lines that find no room are counted, and the count is told with the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -50,6 +51,11 @@ class RotatedFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 (the library's name)
         """The disk refused: count it, where the library would write a traceback."""
         self.lost += 1
+
+    def close(self) -> None:
+        """What the disk still refuses is given up."""
+        with contextlib.suppress(OSError):
+            super().close()
 
     def write(self, text: str) -> None:
         self.emit(logging.makeLogRecord({"msg": text}))

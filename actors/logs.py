@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
 import attrs
+import orjson
 import structlog
 from structlog.typing import Processor
 
@@ -178,11 +179,15 @@ class _Form:
 
 def _renderer(form: str, *, colors: bool) -> Processor:
     if form == "json":
-        return structlog.processors.JSONRenderer()
+        return structlog.processors.JSONRenderer(serializer=_to_json)
     # Its own choice of traceback would show the local variables, keys among them.
     return structlog.dev.ConsoleRenderer(
         colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
     )
+
+
+def _to_json(line: _Line, **_: Any) -> str:
+    return orjson.dumps(line, default=str).decode()
 
 
 # --- what libraries say -----------------------------------------------------------------------------

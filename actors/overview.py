@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -104,6 +104,12 @@ class Overview:
         self._level: KillLevelEvent | None = None
         self._rules = system.settings.rules
         self._note = read_note(note_of(system.settings))
+
+    def recall(self, events: Iterable[BaseEvent]) -> None:
+        """Events of earlier runs, of which only the kill level still counts."""
+        for event in events:
+            if isinstance(event, KillLevelEvent):
+                self._level = event
 
     def follow(self, _stream: str, events: Sequence[BaseEvent]) -> None:
         """What has just been written to the journal."""

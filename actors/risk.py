@@ -106,7 +106,7 @@ class RiskDesk:
         self._folder, self._believed = folder, believed
         self._doubts = Doubts()
         self._poke = trio.Event()
-        self._file_stays = False
+        self._file_stays = self._unperformed = False
         self._begin()
         journal.follow(self.follow)
 
@@ -149,6 +149,9 @@ class RiskDesk:
             self._journal.append(STREAM, events)
             for event in events:
                 self._perform(event)
+        if self._unperformed:
+            self._unperformed = False
+            self._perform_level(self.gate.standing.why)
         if loop_s >= self._again_loop_s:
             self._ask_again(loop_s)
         self._keep_severed(loop_s)
@@ -247,9 +250,9 @@ class RiskDesk:
     def _mismatch(self, code: str, text: str) -> None:
         self._alarm(code, text)
         # What follows from it waits for the actor's own turn: this one may be the broker's, in its flush.
-        self._raise(Demand(KillLevel.HALT, text), DROP_COPY)
-        self._again_loop_s = -math.inf
-        self._poke.set()
+        if self._raise(Demand(KillLevel.HALT, text), DROP_COPY):
+            self._unperformed = True
+            self._poke.set()
 
     # --- what others ask ----------------------------------------------------------------------------------
 

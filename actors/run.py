@@ -14,7 +14,6 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-import attrs
 import structlog
 import trio
 
@@ -23,8 +22,11 @@ from actors.flow_api import flow_app, serve_flow_api
 from actors.history_cache import FILE as HISTORY_FILE
 from actors.history_cache import HistoryCache
 from actors.journal import Journal, JournalDamaged, JournalFailed, JournalInUse
+from actors.kill_file import KILL
 from actors.market_clock import MarketClock
+from actors.overview import RunIdentity
 from actors.run_alerts import attach_alerts
+from actors.run_control import attach_control, control_hint
 from actors.run_end import (
     CLEAN_EXIT,
     CRASH_EXIT,
@@ -153,6 +155,9 @@ class Run:
             self._terminal = terminal = self._show(system, journal)
             alerts = attach_alerts(self.plan, system, journal)
             await self._add_edges(host, system, terminal, journal)
+            attach_control(
+                self._identity(folder), system, journal, sources=self.sources, end=self.ending.ask
+            )
             try:
                 await self._trade(system, journal)
                 self._note(journal, "stopped", self.ending.reason)
@@ -233,7 +238,12 @@ class Run:
                 market_to=None if sim is None else sim.market_end,
             )
 
-        terminal = Terminal(tuple(system.symbols), status, zone=self.plan.settings.schedule.zone)
+        terminal = Terminal(
+            tuple(system.symbols),
+            status,
+            zone=self.plan.settings.schedule.zone,
+            control=control_hint(self.plan),
+        )
         for row in journal.rows():
             terminal.recall(row.stream, (row.event,))
         journal.follow(terminal.follow)
@@ -249,6 +259,17 @@ class Run:
             url = await host.start(partial(serve_flow_api, app))
         self.sources = open_sources(plan, system, journal, self.clock, embedded_url=url)
         system.edges.append(Edge(id="terminal", start=terminal.run))
+
+    def _identity(self, folder: Path) -> RunIdentity:
+        return RunIdentity(
+            state=folder,
+            temporary=self._temporary is not None,
+            mode=self.plan.settings.broker.mode.value if self.sim is None else "simulation",
+            version=VERSION,
+            configuration=config_hash(self.plan.settings),
+            began=lambda: self._began,
+            now=self._now,
+        )
 
     def _note_start(self, journal: Journal) -> None:
         """The run itself, and the lines of the signal file that nobody could ever serve."""
@@ -281,7 +302,7 @@ class Run:
     async def _trade(self, system: TradingSystem, journal: Journal) -> None:
         """Run the tree until something ends the run; then stop it in order."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(watch_loop)
+            await nursery.start(watch_loop, journal)
             if self.sim is not None:
                 self._note_start(journal)
             else:
@@ -427,8 +448,8 @@ class Run:
         return f"read {options.report}, or try --kill SYMBOL@entry-filled"
 
 
-async def watch_loop(task_status: trio.TaskStatus[None]) -> None:
-    await watch(task_status=task_status)
+async def watch_loop(journal: Journal, *, task_status: trio.TaskStatus[None]) -> None:
+    await watch(kill_file=journal.path and journal.path.parent / KILL, task_status=task_status)
 
 
 def _first(group: BaseExceptionGroup[JournalFailed]) -> BaseException:

@@ -17,12 +17,13 @@ from random import Random
 import attrs
 import trio
 
-from actors.flow_access import FlowAccess
+from actors.flow_access import MACHINE_ALLOWANCE_LOOP_S, FlowAccess
 from actors.flow_client import FetchOutcome, FlowClient, check_api_key, check_base_url
 from actors.flow_figures import FlowFigures
 from actors.flow_pages import fetch_all
 from actors.market_clock import MarketClock
 from actors.signal_desk import CHUNK, SignalDesk, SourceStatistics
+from protocol.circuit_breaker import CircuitBreaker
 from protocol.predictions import ticker_of, timestamp_of
 from protocol.source_settings import FlowThreshold, HttpSource
 
@@ -30,8 +31,6 @@ MAX_POLLS_PER_LOOP_S = 100.0
 """A poll costs 2 to 3 ms of the machine, both ends: no replay is so fast that polling may starve trading."""
 AGE_GRACE_S = 30.0
 """What a signal's age may exceed the poll interval by, unless the configuration says otherwise."""
-MACHINE_ALLOWANCE_LOOP_S = 0.25
-"""What our own machine may add to a signal's age; at `--speed` X it counts X times in market time."""
 LOOK_BACK_S = 3600.0
 """How far back the first poll of a fresh journal asks."""
 CLOCK_GLANCE_LOOP_S = 0.02
@@ -61,6 +60,7 @@ class HttpSignalSource:
         random: Random | None = None,
         thresholds: Sequence[FlowThreshold] = (),
         look_back_s: float = LOOK_BACK_S,
+        breaker: CircuitBreaker | None = None,
     ) -> None:
         """`tickers`: whose predictions are asked for, also those that nobody trades and that get a verdict.
 
@@ -72,7 +72,8 @@ class HttpSignalSource:
         self._desk, self._clock = desk, clock
         self._look_back_s = look_back_s
         random = random if random is not None else Random(settings.name)
-        self._access = FlowAccess(settings.name, desk=desk, clock=clock, random=random)
+        breaker = breaker if breaker is not None else CircuitBreaker()
+        self._access = FlowAccess(settings.name, desk=desk, clock=clock, random=random, breaker=breaker)
         self._figures = FlowFigures(settings, thresholds, access=self._access, desk=desk, clock=clock)
         self._watches = {ticker: _Watch() for ticker in sorted(set(tickers))}
         self._client: FlowClient | None = None

@@ -17,9 +17,10 @@ import attrs
 import trio
 
 from actors.child import ChildSpec, ChildState, SupervisorSpec
+from actors.flow_access import MACHINE_ALLOWANCE_LOOP_S
 from actors.market_clock import MarketClock
 from actors.signal_desk import SignalCounts, SignalDesk, SourceStatistics
-from actors.signals import AGE_GRACE_S, CLOCK_GLANCE_LOOP_S, MACHINE_ALLOWANCE_LOOP_S, HttpSignalSource
+from actors.signals import AGE_GRACE_S, CLOCK_GLANCE_LOOP_S, HttpSignalSource
 from actors.supervisor import Supervisor
 from protocol.config import ConfigFaults
 from protocol.health import HealthState

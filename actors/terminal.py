@@ -47,8 +47,12 @@ class Terminal:
         out: TextIO | None = None,
         live: bool | None = None,
         zone: str = "America/New_York",
+        control: str = "",
     ) -> None:
-        """`live` None: a table when `out` is a terminal, lines when it is not."""
+        """`live` None: a table when `out` is a terminal, lines when it is not.
+
+        `control`: the command that looks at the run from another terminal, shown first of all.
+        """
         self._out = sys.stdout if out is None else out
         self.live = self._out.isatty() if live is None else live
         self._status = status
@@ -58,6 +62,9 @@ class Terminal:
         self._shown: deque[str] = deque(maxlen=SHOWN_LINES)
         self._lost = 0
         self._news = trio.Event()
+        self._control = control
+        if control and not self.live:
+            self._note(f"control: {control}   (in another terminal)")
 
     def books(self) -> JournalBooks:
         """What has been followed and recalled, as books."""
@@ -158,7 +165,9 @@ class Terminal:
     def _view(self) -> View:
         status = self._status()
         rows = tuple((self._fold.summary_of(row.symbol), row) for row in status.symbols)
-        return View(status=status, rows=rows, lines=tuple(self._shown), zone=self._zone)
+        return View(
+            status=status, rows=rows, lines=tuple(self._shown), zone=self._zone, control=self._control
+        )
 
     async def finish(self, *, exit_reason: str, faults: Sequence[str] = (), next_command: str = "") -> None:
         """Writes what still waits and the summary; a reader who does not read is given up after a while."""

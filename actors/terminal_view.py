@@ -55,12 +55,13 @@ class RunStatus:
 
 @attrs.frozen
 class View:
-    """Everything that one drawing shows. `lines` are the last notable events."""
+    """Everything that one drawing shows. `lines` are the last notable events, `control` is a command."""
 
     status: RunStatus
     rows: tuple[tuple[SymbolSummary, SymbolStatus], ...]
     lines: tuple[str, ...]
     zone: ZoneInfo
+    control: str = ""
 
 
 def draw(view: View) -> Group:
@@ -70,6 +71,8 @@ def draw(view: View) -> Group:
         parts.append(ProgressBar(total=1.0, completed=progress))
     parts.append(_table(view))
     parts += [Text(line, style="bold red" if "  ALARM " in line else "") for line in view.lines]
+    if view.control:
+        parts.append(Text(f"control: {view.control}   (in another terminal)", style="dim"))
     return Group(*parts)
 
 

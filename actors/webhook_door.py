@@ -1,8 +1,10 @@
-"""The door of a webhook receiver: hypercorn on few connections, each for a short time, made at a pace.
+"""The door of a webhook receiver: hypercorn on few connections, each small and short, made at a pace.
 
 Hypercorn alone takes every connection that comes, and a stranger could take all file descriptors from
 what trades. Here a new connection past the limit costs the oldest one its place (whoever drips bytes is
 always older than an honest sender), and what comes faster than the pace waits in the kernel's queue.
+Hypercorn also shields what it sends from being cancelled: whoever makes it send without reading would
+hold up the end of the process. So little is sent on one connection that it never waits.
 """
 
 from __future__ import annotations
@@ -23,13 +25,23 @@ from starlette.applications import Starlette
 from protocol.allowances import Bucket
 
 MAX_HEAD_BYTES = 16_384
+MAX_RECEIVED_BYTES = 1_200_000
+"""On one connection, whatever it is: more than is read of a body that is too large."""
+MAX_SENT_BYTES = 16_384
+"""On one connection: an answer has some hundred bytes. It fits into what the kernel takes at once."""
+SEND_LOOP_S = 1.0
+"""For one sending, shorter than a supervisor waits for a cancelled actor."""
 BACKLOG = 64
 """Connections that the kernel keeps waiting."""
 
 
+HANG_UP = "hang_up"
+"""In the `state` of an ASGI scope: what ends its connection at once, for an answer that ends the talk."""
+
+
 @attrs.frozen(kw_only=True)
 class DoorLimits:
-    """How much is let in. A connection costs about 2 ms of the machine: at this pace a flood takes a tenth."""
+    """How much is let in. A connection costs 1 to 2 ms of the machine: a flood takes a tenth of it."""
 
     connections: int = 50
     at_once: int = 50
@@ -73,14 +85,47 @@ class Door:
             self._open.pop(next(iter(self._open))).cancel()
         deadline_loop = trio.current_time() + self._limits.connection_loop_s
         scope = self._open[number] = trio.CancelScope(deadline=deadline_loop)
+        # Hypercorn's types speak of its TLS streams; it serves whatever is a stream with a socket.
+        bounded = cast("trio.SSLStream[trio.SocketStream]", _BoundedStream(stream))
+        state = hypercorn.typing.ConnectionState({HANG_UP: scope.cancel})
         try:
             with scope:
-                # Hypercorn's types speak of its TLS streams; it serves plain ones as well.
-                tls_or_not = cast("trio.SSLStream[trio.SocketStream]", stream)
-                state = hypercorn.typing.ConnectionState({})
-                await TCPServer(self._app, self._config, self._context, state, tls_or_not).run()
+                await TCPServer(self._app, self._config, self._context, state, bounded).run()
         finally:
             self._open.pop(number, None)
+
+
+class _BoundedStream(trio.abc.HalfCloseableStream):
+    """A stream that breaks past its limits, in bytes and in time."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream, self.socket = stream, stream.socket
+        self._received = self._sent = 0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._sent += len(data)
+        if self._sent > MAX_SENT_BYTES:
+            raise trio.BrokenResourceError("it was to be told too much")
+        with trio.move_on_after(SEND_LOOP_S) as scope:
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            raise trio.BrokenResourceError("it does not read")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        self._received += len(data)
+        if self._received > MAX_RECEIVED_BYTES:
+            raise trio.BrokenResourceError("it says too much")
+        return data
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 class _PacedListener(trio.abc.Listener[trio.SocketStream]):
@@ -106,10 +151,7 @@ def _config(limits: DoorLimits) -> Config:
     config.errorlog = None
     config.include_server_header = False
     config.h11_max_incomplete_size = MAX_HEAD_BYTES
-    # One request a connection: many answers that nobody reads would fill the socket, and hypercorn
-    # shields its sends from being cancelled.
     config.keep_alive_max_requests = 1
     config.keep_alive_timeout = limits.head_loop_s
-    config.max_app_queue_size = 2
     config.h2_max_concurrent_streams = 1
     return config

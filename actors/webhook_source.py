@@ -17,14 +17,15 @@ import attrs
 import orjson
 import trio
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.intake import Desk, Intake
 from actors.market_clock import MarketClock
 from actors.signal_desk import SourceStatistics
-from actors.webhook_door import BACKLOG, Door, DoorLimits
+from actors.webhook_door import BACKLOG, HANG_UP, Door, DoorLimits
 from protocol.allowances import Allowances
 from protocol.charting_posts import PostReader
 from protocol.health import HealthState
@@ -51,6 +52,8 @@ ANSWER_LOOP_S = 5.0
 """For the verdict of a post that waits for the actor."""
 DRAINED_BYTES = 1_000_000
 """What is read of a body that is too large, so that its sender gets to read the answer."""
+HANG_UP_LOOP_S = 1.0
+"""For an answer to somebody who is still talking."""
 QUEUE = 16
 POSTS_OF_ALL, POSTS_OF_EACH = (60, 2.0), (30, 1.0)
 """Believed posts: at once, and a second in the long run."""
@@ -66,6 +69,10 @@ class _Refused(Exception):
     def __init__(self, status: int, reason: str, retry_loop_s: float = 0.0) -> None:
         super().__init__(reason)
         self.status, self.reason, self.retry_loop_s = status, reason, retry_loop_s
+
+    def response(self) -> Response:
+        headers = {"Retry-After": str(math.ceil(self.retry_loop_s))} if self.retry_loop_s else {}
+        return _json({"error": self.reason}, self.status, headers)
 
 
 @attrs.define(eq=False)
@@ -103,8 +110,8 @@ class WebhookSignals:
         check_webhook(settings, secret.reveal())
         self._settings, self._secret, self._clock, self._wall = settings, secret, clock, wall
         self._intake = Intake(settings, desk=desk, clock=clock, tickers=tickers, max_age_s=MAX_AGE_S)
-        self._limits, self._rebind = limits, rebind
-        self._signatures = SignatureCheck(secret.reveal(), settings.window_loop_s)
+        self._rebind = rebind
+        self._signatures = SignatureCheck(secret, settings.window_loop_s)
         self._posts = PostReader()
         self._allowances = Allowances(POSTS_OF_ALL, POSTS_OF_EACH)
         self._send: trio.MemorySendChannel[_Post | _Unproven] | None = None
@@ -114,7 +121,7 @@ class WebhookSignals:
         self.port = settings.port
         """Where it listens; that of the settings until it does."""
         route = Route(settings.path, _EndPoint(self._answer), methods=["POST"])
-        app = Starlette(routes=[route])
+        app = Starlette(routes=[route], middleware=[Middleware(_BodyFirst, within_loop_s=limits.body_loop_s)])
         app.router.redirect_slashes = False
         self._door = Door(app, limits)
 
@@ -190,17 +197,14 @@ class WebhookSignals:
             told = await self._take(scope, receive)
         except _Refused as refused:
             self._intake.statistics.troubles += 1
-            headers = {"Connection": "close"}
-            if refused.retry_loop_s:
-                headers["Retry-After"] = str(math.ceil(refused.retry_loop_s))
-            return _json({"error": refused.reason}, refused.status, headers)
+            return refused.response()
         return _json(attrs.asdict(told), 200, {})
 
     async def _take(self, scope: Scope, receive: Receive) -> Told:
         """What the gate says of the post in this request."""
         if scope["http_version"] not in ("1.0", "1.1"):
             raise _Refused(505, "only HTTP/1 is spoken here")
-        body = await _read_body(scope, receive, self._limits.body_loop_s)
+        body = (await receive())["body"]
         if not self._clock.known:
             raise _Refused(503, "the market's time is not known yet: nothing can be judged", 5.0)
         sender = str((scope.get("client") or ("",))[0])
@@ -268,6 +272,33 @@ class _EndPoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await self.answer(scope, receive)
         await response(scope, receive, send)
+
+
+class _BodyFirst:
+    """Reads the whole body, within its bounds, before anything is answered.
+
+    Hypercorn waits for ever for a body that its application has left unread.
+    """
+
+    def __init__(self, app: ASGIApp, within_loop_s: float) -> None:
+        self._app, self._within_loop_s = app, within_loop_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = await _read_body(scope, receive, self._within_loop_s)
+        except _Refused as refused:
+            with trio.move_on_after(HANG_UP_LOOP_S):
+                await refused.response()(scope, receive, send)
+            scope["state"][HANG_UP]()
+            return
+
+        async def whole() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self._app(scope, whole, send)
 
 
 async def _read_body(scope: Scope, receive: Receive, within_loop_s: float) -> bytes:

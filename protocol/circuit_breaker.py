@@ -25,11 +25,12 @@ class BreakerState(enum.Enum):
 
 
 class CircuitBreaker:
-    """One service's. All times are the loop's."""
+    """One service's. All times are the loop's; the first wait is `least_wait_loop_s`."""
 
-    __slots__ = ("_failures", "_openings", "_retry_at_loop", "_state")
+    __slots__ = ("_failures", "_least_wait_loop_s", "_openings", "_retry_at_loop", "_state")
 
-    def __init__(self) -> None:
+    def __init__(self, least_wait_loop_s: float = LEAST_WAIT_LOOP_S) -> None:
+        self._least_wait_loop_s = least_wait_loop_s
         self._state = BreakerState.CLOSED
         self._failures = 0
         self._openings = 0
@@ -62,7 +63,8 @@ class CircuitBreaker:
             return False
         self._state = BreakerState.OPEN
         self._openings += 1
-        wait_loop_s: float = min(MOST_WAIT_LOOP_S, LEAST_WAIT_LOOP_S * 2.0 ** min(self._openings - 1, 16))
+        doublings = min(self._openings - 1, 16)
+        wait_loop_s: float = min(MOST_WAIT_LOOP_S, self._least_wait_loop_s * 2.0**doublings)
         self._retry_at_loop = loop_s + wait_loop_s * (1 + JITTER * random.random())
         return was is BreakerState.CLOSED
 

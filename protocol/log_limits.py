@@ -77,7 +77,8 @@ class KeyLimit:
         return tuple(over)
 
     def _forget(self, loop_s: float) -> None:
-        """Drop the keys whose minute is over; if all are young, the oldest."""
-        old = [key for key, (began, _) in self._windows.items() if loop_s - began >= WINDOW_LOOP_S]
-        for key in old or [next(iter(self._windows))]:
+        """Drop the keys whose minute is over; if all are young, half of them."""
+        quiet = [key for key, (_, count) in self._windows.items() if count <= self._max]
+        old = [key for key in quiet if loop_s - self._windows[key][0] >= WINDOW_LOOP_S]
+        for key in old or (quiet or list(self._windows))[: MAX_KEYS // 2]:
             del self._windows[key]

@@ -24,6 +24,7 @@ from protocol.events import (
 )
 from protocol.reports import OrderLost, OrderReport, RequestKind, RequestRefused
 from protocol.session_order import TOO_EARLY_TO_TELL, SentOrder, as_asked
+from protocol.session_register import OrderRegister
 from protocol.session_translation import DEAD, STATUS, WORKING, report_of_order, report_of_spec, to_tws
 from protocol.session_words import Outbox, Sending, Urgency
 from protocol.tws import messages as tws
@@ -38,18 +39,13 @@ NOT_SENT = 0
 """The `code` of a refusal that is ours, not TWS's."""
 
 
-class SentOrders:
-    """All of them. `instance` is ours: a reference with another one belongs to somebody else."""
+class SentOrders(OrderRegister):
+    """All of them, by each of their names."""
 
     def __init__(self, instance: str, client_id: int) -> None:
-        self.instance, self.client_id = instance, client_id
+        super().__init__(instance, client_id)
         self.account = ""
         self.sequence = 0
-        self._by_ref: dict[OrderRef, SentOrder] = {}
-        self._by_id: dict[int, SentOrder] = {}
-        self._by_perm: dict[int, SentOrder] = {}
-        self._live: dict[OrderRef, SentOrder] = {}
-        self._next_id = 1
         self._journalled: dict[OrderRef, OrderSpec] = {}
         self._duplicates: set[tuple[OrderRef, int]] = set()
 
@@ -63,7 +59,8 @@ class SentOrders:
                 if (sent := self._by_ref.get(event.ref)) is not None:
                     sent.asked = event.order
             case OrderSentEvent():
-                self._remember(SentOrder(event.ref, event.order_id, event.client_id))
+                asked = self._journalled.get(event.ref)
+                self._remember(SentOrder(event.ref, event.order_id, event.client_id, asked=asked))
             case OrderStatusEvent() if (sent := self._by_ref.get(event.ref)) is not None:
                 self._fold_status(sent, event)
             case RejectEvent(terminal=True) if (sent := self._by_ref.get(event.ref)) is not None:
@@ -76,45 +73,6 @@ class SentOrders:
         sent.worked = sent.worked or event.status in WORKING
         if event.status in DEAD:
             self._end(sent)
-
-    def _remember(self, sent: SentOrder) -> None:
-        sent.asked = sent.asked or self._journalled.get(sent.ref)
-        self._by_ref[sent.ref] = self._live[sent.ref] = sent
-        if sent.client_id == self.client_id and sent.order_id > 0:
-            self._by_id[sent.order_id] = sent
-            self.saw_order_id(sent.order_id)
-
-    def saw_order_id(self, order_id: int) -> None:
-        """An id is in use, or TWS says that the next one is `order_id + 1`: ours must lie above it."""
-        self._next_id = max(self._next_id, order_id + 1)
-
-    def _bind(self, sent: SentOrder, perm_id: int) -> None:
-        if perm_id and not sent.perm_id:
-            sent.perm_id = perm_id
-            self._by_perm[perm_id] = sent
-
-    def owns(self, ref: OrderRef | None) -> bool:
-        return ref is not None and ref.instance == self.instance
-
-    def ref_of(self, order_ref: str, client_id: int, order_id: int, perm_id: int) -> OrderRef | None:
-        """Whose order a message is about; None when it is not ours."""
-        ref = OrderRef.parse(order_ref) if order_ref else None
-        if ref is not None:
-            return ref if self.owns(ref) else None
-        sent = self._by_perm.get(perm_id)
-        if sent is None and client_id == self.client_id:
-            sent = self._by_id.get(order_id)
-        return None if sent is None else sent.ref
-
-    def knows_id(self, order_id: int) -> bool:
-        return order_id in self._by_id
-
-    def ref_of_id(self, order_id: int) -> OrderRef | None:
-        """Which order of ours an id of this client means."""
-        return self._by_id[order_id].ref if order_id in self._by_id else None
-
-    def get(self, ref: OrderRef) -> SentOrder | None:
-        return self._by_ref.get(ref)
 
     def live(self, symbol: Symbol | None = None) -> Iterator[SentOrder]:
         """The orders that have not ended."""
@@ -224,7 +182,7 @@ class SentOrders:
 
     def change_never_left(self, order_id: int, reason: str, out: Outbox) -> None:
         """A change that was not sent after all: the order stands as it was."""
-        sent = self._by_id[order_id]
+        sent = self._by_id[self._numbered_anew.get(order_id, order_id)]
         kind = sent.pending or RequestKind.MODIFY
         if sent.pending is not RequestKind.PLACE:
             sent.pending = sent.deadline_loop_s = None
@@ -333,7 +291,10 @@ class SentOrders:
 
     def _adopt(self, ref: OrderRef, message: tws.OpenOrder, out: Outbox) -> SentOrder:
         """An order with our name that our journal does not know: it is real, so it is ours from now on."""
-        sent = SentOrder(ref, message.order_id, message.order.client_id, parent_id=message.order.parent_id)
+        sent = SentOrder(
+            ref, message.order_id, message.order.client_id, parent_id=message.order.parent_id,
+            asked=self._journalled.get(ref),
+        )  # fmt: skip
         self._remember(sent)
         self._alarm(sent, "ORDER_ADOPTED", "the broker holds an order of ours that the journal lacks", out)
         return sent

@@ -19,6 +19,7 @@ import orjson
 
 from protocol.events import SignalVerdictEvent
 from protocol.loopback import is_loopback
+from protocol.redaction import Secret
 from protocol.signal_gate import Judgement
 from protocol.source_settings import WebhookSource
 
@@ -82,7 +83,7 @@ def sign(secret: str, timestamp: str, body: bytes) -> str:
 class SignatureCheck:
     """Believes each signature once, and only near its time stamp. Remembers what its window holds."""
 
-    def __init__(self, secret: str, window_loop_s: float) -> None:
+    def __init__(self, secret: Secret, window_loop_s: float) -> None:
         self._secret, self._window_s = secret, window_loop_s
         self._used: OrderedDict[str, float] = OrderedDict()
 
@@ -91,7 +92,7 @@ class SignatureCheck:
 
         The time stamp is looked at only once the signature has proved that the sender wrote it.
         """
-        expected = sign(self._secret, timestamp, body)
+        expected = sign(self._secret.reveal(), timestamp, body)
         if not hmac.compare_digest(expected.encode(), signature.strip().lower().encode()):
             return Doubt(Fault.UNPROVEN, _NO_PROOF)
         sent_s = read_timestamp(timestamp)

@@ -10,6 +10,8 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from actors import control_commands, journal_commands
+
 CLEAN_EXIT, USAGE_EXIT = 0, 2
 
 HELP = """Ringfence: supervised, per-symbol automated trading on Interactive Brokers.
@@ -35,9 +37,14 @@ Try it:
   scripts/run --config my.toml --check
     Say what would run, and start nothing.
 
-  scripts/run positions --state DIR
-    Read the journal of a run, also while it goes on: events, show, positions,
-    signals and why. Each of them has a --help of its own.
+  scripts/run status
+    From another terminal: how the run is. The commands below look at it, act on
+    it and read its journal; each has a --help of its own. With several runs, and
+    for one that is over, say which: --state DIR.
+
+  scripts/run pause SLV --why news    and then: resume SLV
+  scripts/run kill halt --why "strange fills"
+    No entries of SLV; no entries at all, and working ones are cancelled. Stops stay.
 
 Stop it with Ctrl-C: working entries are cancelled, protective stops stay.
 Exit codes: 0 clean stop, 1 crash or books that disagree, 2 wrong option or
@@ -127,91 +134,8 @@ def main(
     return supervise(options, check=check, log_format=log_format, verbose=verbose)
 
 
-State = Annotated[Path, Parameter(help="Folder of the journal, as the run was given it.")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object a line, for programs.")]
-
-
-@app.command
-def events(
-    *,
-    state: State,
-    follow: Annotated[
-        bool, Parameter(negative="", help="Go on with what is being written; Ctrl-C ends it.")
-    ] = False,
-    type: Annotated[  # noqa: A002 - the option's name
-        str, Parameter(help="Only of this type and those that derive from it: OrderEvent has all fills.")
-    ] = "",
-    symbol: Annotated[str, Parameter(help="Only about this symbol.")] = "",
-    since: Annotated[
-        str, Parameter(help="HH:MM[:SS] of the last day, a date, or a date and time; New York time.")
-    ] = "",
-    limit: Annotated[
-        int | None, Parameter(help="The last N only: 100 for people, all with --json, none with --follow.")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """What happened, event by event, from the journal of a run, also while it goes on."""
-    from actors import journal_program as program
-
-    asked = program.EventsAsked(
-        follow=follow, type=type, symbol=symbol, since=since, limit=limit, as_json=as_json
-    )
-    return program.events(state, asked)
-
-
-@app.command
-def show(
-    symbol: Annotated[str, Parameter(help="The symbol, such as SLV.")],
-    /,
-    *,
-    state: State,
-    as_json: Json = False,
-) -> int:
-    """Everything about one symbol: trade, orders by link type, rules and cooldowns, values, last signals."""
-    from actors import journal_program as program
-
-    return program.show(state, symbol, as_json=as_json)
-
-
-@app.command
-def positions(
-    *,
-    state: State,
-    closed: Annotated[bool, Parameter(negative="", help="Those that were closed, too.")] = False,
-    as_json: Json = False,
-) -> int:
-    """What is held, and what closed positions made, by symbol and in total."""
-    from actors import journal_program as program
-
-    return program.positions(state, closed=closed, as_json=as_json)
-
-
-@app.command
-def signals(
-    *,
-    state: State,
-    symbol: Annotated[str, Parameter(help="Only of this symbol.")] = "",
-    refused: Annotated[bool, Parameter(negative="", help="Only those that were refused.")] = False,
-    as_json: Json = False,
-) -> int:
-    """Why did it not trade: every prediction with its verdict, the code and the reason."""
-    from actors import journal_program as program
-
-    return program.signals(state, symbol=symbol, refused=refused, as_json=as_json)
-
-
-@app.command
-def why(
-    name: Annotated[str, Parameter(help="A signal id, a position (SLV:000001) or an order reference.")],
-    /,
-    *,
-    state: State,
-    as_json: Json = False,
-) -> int:
-    """The chain of causes: from the signal to its verdict, the orders, the fills and the end of the trade."""
-    from actors import journal_program as program
-
-    return program.why_so(state, name, as_json=as_json)
+control_commands.register(app)
+journal_commands.register(app)
 
 
 def run(arguments: list[str] | None = None) -> int:

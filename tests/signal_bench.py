@@ -15,6 +15,7 @@ from actors.flow_api import flow_app, serve_flow_api
 from actors.market_clock import MarketClock
 from actors.signal_desk import SignalDesk
 from actors.signals import HttpSignalSource
+from protocol.circuit_breaker import CircuitBreaker
 from protocol.control_events import FlowThresholdEvent
 from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent, SignalVerdictEvent
 from protocol.flow_service import FlowLimits, FlowService
@@ -83,6 +84,7 @@ class Run:
     settings: HttpSource = attrs.Factory(lambda: HttpSource(max_age_s=90))
     thresholds: tuple[FlowThreshold, ...] = ()
     flows: list[FlowThresholdEvent] = attrs.Factory(list)
+    breaker: CircuitBreaker = attrs.Factory(CircuitBreaker)
     clock: MarketClock = attrs.field(init=False)
     desk: SignalDesk = attrs.field(init=False)
     source: HttpSignalSource = attrs.field(init=False)
@@ -104,6 +106,7 @@ class Run:
             clock=self.clock,
             tickers=(*self.symbols, *self.also_polled),
             thresholds=self.thresholds,
+            breaker=self.breaker,
         )
 
     def _deliver(self, event: PredictionSignalEvent) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -14,6 +15,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio_websocket import WebSocketRequest, serve_websocket
 
 from actors.doctor import DoctorOptions, Examination
 from actors.doctor_machine import examine_disk, examine_state, file_system
@@ -21,6 +23,7 @@ from actors.doctor_program import as_text
 from actors.doctor_sources import examine_source
 from actors.flow_api import flow_app, serve_flow_api
 from actors.journal import Journal
+from actors.simulated_tws import SimulatedTws
 from actors.tws_desk import TwsDesk
 from protocol.doctor import (
     Asked,
@@ -72,12 +75,13 @@ from protocol.exchange.faults import (
 from protocol.exchange.synthetic import SyntheticMarket
 from protocol.exchange.tws_market_settings import DataPermission, MarketSettings
 from protocol.exchange.tws_settings import TwsSettings
+from protocol.exchange.venue_settings import VenueSettings
 from protocol.flow_service import FlowLimits, FlowService
 from protocol.settings import BrokerSettings, Mode
 from protocol.source_settings import FileSource, HttpSource, WebhookSource, WebSocketSource
 from protocol.tws import messages as tws
 from protocol.values import Symbol
-from tests.clients import ACCOUNT, HOST, ServedTws, serving
+from tests.clients import ACCOUNT, HOST
 
 NOW = datetime(2025, 1, 23, 15, 0, tzinfo=UTC)
 SHORT_S = 0.4
@@ -365,12 +369,29 @@ def test_open_books_are_told_and_leftovers_of_an_examination_complained_about() 
 # --- whole examinations ---------------------------------------------------------------------------------
 
 
-@contextmanager
-def tws_with(*faults: Fault, settings: TwsSettings | None = None) -> Iterator[ServedTws]:
-    with serving(SyntheticMarket(1), speed=1.0, settings=settings) as served:
-        for fault in faults:
-            trio.from_thread.run_sync(served.tws.inject, fault, trio_token=served.token)
-        yield served
+@asynccontextmanager
+async def tws_with(*faults: Fault, settings: TwsSettings | None = None) -> AsyncIterator[Served]:
+    """A simulated TWS in this very loop, at a real port."""
+    tws_ = SimulatedTws(SyntheticMarket(1), VenueSettings(), settings=settings, faults=faults)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(tws_.run)
+        yield Served(await tws_.listen(HOST, 0), tws_)
+        nursery.cancel_scope.cancel()
+
+
+@attrs.frozen
+class Served:
+    port: int
+    tws: SimulatedTws
+
+    @property
+    def working(self) -> int:
+        """Orders that work at the venue, which is the truth."""
+        return len(self.tws.venue.open_orders())
+
+
+async def plain_machine() -> Machine:
+    return Machine(kind=MachineKind.PLAIN)
 
 
 async def examined(
@@ -392,7 +413,7 @@ async def examined(
         | options  # type: ignore[arg-type]
     )
     heard: list[str] = []
-    examination = Examination(asked, heard.append)
+    examination = Examination(asked, heard.append, plain_machine)
     await examination.run()
     assert heard
     found: dict[Check, list[Finding]] = {}
@@ -409,10 +430,10 @@ def all_of(found: dict[Check, list[Finding]]) -> list[Finding]:
 async def test_a_healthy_simulator_has_nothing_in_the_way_and_an_order_goes_there_and_back(
     tmp_path: Path,
 ) -> None:
-    with tws_with() as served:
+    async with tws_with() as served:
         found = await examined(tmp_path, served.port, place_order=True)
-        assert served.ask(lambda venue: venue.open_orders()) == ()
-        assert served.position("SPY") == 0
+        assert served.working == 0
+        assert not any(held.quantity for held in served.tws.venue.positions(ACCOUNT))
     assert exit_code(all_of(found)) == 0, all_of(found)
     order = [finding.text for finding in found[Check.ORDER_PATH]]
     assert len(order) == 3
@@ -422,9 +443,9 @@ async def test_a_healthy_simulator_has_nothing_in_the_way_and_an_order_goes_ther
 
 
 async def test_without_being_asked_to_it_orders_nothing(tmp_path: Path) -> None:
-    with tws_with() as served:
+    async with tws_with() as served:
         found = await examined(tmp_path, served.port)
-        assert served.ask(lambda venue: venue.open_orders()) == ()
+        assert served.working == 0
     assert [finding.outcome for finding in found[Check.ORDER_PATH]] == [Outcome.SKIP]
 
 
@@ -472,7 +493,7 @@ async def test_what_listens_and_is_no_tws_is_exit_3(tmp_path: Path, answer: byte
 
 
 async def test_an_account_that_is_not_meant_is_exit_2_and_is_asked_nothing_more(tmp_path: Path) -> None:
-    with tws_with() as served:
+    async with tws_with() as served:
         wrong = '[broker]\naccount = "DU7654321"\n'
         found = await examined(tmp_path, served.port, config=wrong, place_order=True)
     assert exit_code(all_of(found)) == 2
@@ -481,9 +502,9 @@ async def test_an_account_that_is_not_meant_is_exit_2_and_is_asked_nothing_more(
 
 
 async def test_a_live_account_in_paper_mode_is_exit_2_and_never_ordered_on(tmp_path: Path) -> None:
-    with tws_with(ChangeAccounts(accounts=("U1234567",))) as served:
+    async with tws_with(ChangeAccounts(accounts=("U1234567",))) as served:
         found = await examined(tmp_path, served.port, place_order=True)
-        assert served.ask(lambda venue: venue.open_orders()) == ()
+        assert served.working == 0
     assert exit_code(all_of(found)) == 2
     assert found[Check.ORDER_PATH][0].outcome is Outcome.SKIP
 
@@ -495,9 +516,8 @@ async def test_wrong_configuration_is_exit_2_with_every_fault(tmp_path: Path) ->
 
 
 async def test_a_client_id_in_use_is_said_and_the_rest_is_asked_under_another(tmp_path: Path) -> None:
-    with tws_with() as served:
-        async with await TwsDesk.open(HOST, served.port, 1):
-            found = await examined(tmp_path, served.port, place_order=True)
+    async with tws_with() as served, await TwsDesk.open(HOST, served.port, 1):
+        found = await examined(tmp_path, served.port, place_order=True)
     assert exit_code(all_of(found)) == 1
     assert "326" in found[Check.CLIENT_ID][0].text
     assert found[Check.MONEY][0].outcome is Outcome.OK
@@ -512,7 +532,7 @@ async def test_missing_market_data_is_said_for_the_symbol(
     tmp_path: Path, permission: DataPermission, said: str
 ) -> None:
     settings = TwsSettings(market=MarketSettings(permissions=(("SPY", permission),)))
-    with tws_with(settings=settings) as served:
+    async with tws_with(settings=settings) as served:
         found = await examined(tmp_path, served.port, symbols=(SPY, Symbol("QQQ")))
     first, second = found[Check.MARKET_DATA]
     assert (first.outcome, second.outcome) == (Outcome.FAIL, Outcome.OK)
@@ -521,9 +541,9 @@ async def test_missing_market_data_is_said_for_the_symbol(
 
 async def test_a_refused_order_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     reject = RejectOrder(reason="No trading permission.")
-    with tws_with(reject) as served:
+    async with tws_with(reject) as served:
         found = await examined(tmp_path, served.port, place_order=True)
-        assert served.ask(lambda venue: venue.open_orders()) == ()
+        assert served.working == 0
     assert exit_code(all_of(found)) == 1
     assert any("No trading permission" in finding.text for finding in found[Check.ORDER_PATH])
 
@@ -534,7 +554,7 @@ async def test_a_read_only_tws_is_told_where_to_click_and_gets_no_order(tmp_path
         text="cause - The API interface is currently in Read-Only mode.",
         when=When(on=("req_all_open_orders", "req_completed_orders"), times=0),
     )
-    with tws_with(refusal) as served:
+    async with tws_with(refusal) as served:
         found = await examined(tmp_path, served.port, place_order=True, timeout_loop_s=SHORT_S)
     assert found[Check.API_SETTINGS][0].outcome is Outcome.FAIL
     assert found[Check.ORDER_PATH][0].outcome is Outcome.SKIP
@@ -542,14 +562,14 @@ async def test_a_read_only_tws_is_told_where_to_click_and_gets_no_order(tmp_path
 
 async def test_a_notice_about_the_order_is_a_warning_and_it_is_taken_back(tmp_path: Path) -> None:
     said = "Order Message:\nWarning: it will wait until 09:30."
-    with tws_with(OrderNotice(code=399, text=said, when=When(on=("place_order",), after=1))) as served:
+    async with tws_with(OrderNotice(code=399, text=said, when=When(on=("place_order",), after=1))) as served:
         found = await examined(tmp_path, served.port, place_order=True)
-        assert served.ask(lambda venue: venue.open_orders()) == ()
+        assert served.working == 0
     assert exit_code(all_of(found)) == 0
 
 
 async def test_a_cancel_that_is_lost_leaves_an_order_and_says_so(tmp_path: Path) -> None:
-    with tws_with(SwallowRequest(when=When(on=("cancel_order",), times=0))) as served:
+    async with tws_with(SwallowRequest(when=When(on=("cancel_order",), times=0))) as served:
         found = await examined(tmp_path, served.port, place_order=True, timeout_loop_s=SHORT_S)
     last = found[Check.ORDER_PATH][-1]
     assert last.outcome is Outcome.FAIL
@@ -558,14 +578,14 @@ async def test_a_cancel_that_is_lost_leaves_an_order_and_says_so(tmp_path: Path)
 
 
 async def test_a_session_that_ends_with_an_order_out_names_the_order(tmp_path: Path) -> None:
-    with tws_with(DropConnection(processed=True, when=When(on=("place_order",), after=1))) as served:
+    async with tws_with(DropConnection(processed=True, when=When(on=("place_order",), after=1))) as served:
         found = await examined(tmp_path, served.port, place_order=True)
     assert exit_code(all_of(found)) == 3
     assert "may still work" in found[Check.ORDER_PATH][0].text
 
 
 async def test_an_examination_that_is_ended_takes_its_order_back(tmp_path: Path) -> None:
-    with tws_with() as served:
+    async with tws_with() as served:
         options = DoctorOptions(tws=(HOST, served.port), symbols=(SPY,), state=tmp_path, place_order=True)
         with trio.CancelScope() as scope:
 
@@ -573,11 +593,10 @@ async def test_an_examination_that_is_ended_takes_its_order_back(tmp_path: Path)
                 if text.startswith("placing"):
                     scope.deadline = trio.current_time() + 0.2
 
-            examination = Examination(options, say)
+            examination = Examination(options, say, plain_machine)
             await examination.run()
         examination.interrupted()
-        working = served.ask(lambda venue: [order.perm_id for order in venue.open_orders()])
-    assert working == []
+        assert served.working == 0
 
 
 # --- sources ------------------------------------------------------------------------------------------
@@ -604,12 +623,19 @@ async def test_a_polled_source_is_asked_for_its_status_with_its_key(monkeypatch:
 async def test_sources_that_are_not_there_are_said(tmp_path: Path) -> None:
     async with listener(b"") as port:
         assert (await examine_source(HttpSource(url=f"http://127.0.0.1:{port}"), 1.0)).outcome is Outcome.FAIL
-        feed = await examine_source(WebSocketSource(url=f"ws://127.0.0.1:{port}/feed"), 1.0)
+        feed = await examine_source(WebSocketSource(url=f"ws://127.0.0.1:{port}/feed"), 0.2)
         assert feed.outcome is Outcome.FAIL
         assert (await examine_source(WebhookSource(port=port), 1.0)).outcome is Outcome.WARN
     async with listener(None) as port:
         silent = await examine_source(WebSocketSource(url=f"ws://127.0.0.1:{port}/feed"), 0.2)
         assert "no handshake within" in silent.text
+    async with listener(b"220 mail\r\n\r\n") as port:
+        mail = await examine_source(WebSocketSource(url=f"ws://127.0.0.1:{port}/feed"), 1.0)
+        assert mail.text == "what listens there is no websocket"
+    accepting = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    async with listener(accepting) as port:
+        forged = await examine_source(WebSocketSource(url=f"ws://127.0.0.1:{port}/feed"), 1.0)
+        assert forged.outcome is Outcome.FAIL, "an answer without the key of the request is nobody's"
     refusing = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
     async with listener(refusing) as port:
         source = WebSocketSource(url=f"ws://127.0.0.1:{port}/feed", token_env="FEED_TOKEN")
@@ -620,6 +646,23 @@ async def test_sources_that_are_not_there_are_said(tmp_path: Path) -> None:
     written.touch()
     assert (await examine_source(FileSource(path=str(written)), 1.0)).outcome is Outcome.OK
     assert (await examine_source(FileSource(path="/nowhere/at/all"), 1.0)).outcome is Outcome.FAIL
+
+
+async def test_a_feed_that_shakes_hands_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def serve(request: WebSocketRequest) -> None:
+        seen.append(dict(request.headers)[b"authorization"].decode())
+        await (await request.accept()).aclose()
+
+    monkeypatch.setenv("FEED_TOKEN", "canary")
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve_websocket, serve, HOST, 0, ssl_context=None))
+        url = f"ws://127.0.0.1:{server.port}/feed?all=1"
+        found = await examine_source(WebSocketSource(url=url, token_env="FEED_TOKEN"), 2.0)
+        nursery.cancel_scope.cancel()
+    assert found.outcome is Outcome.OK
+    assert seen == ["Bearer canary"]
 
 
 async def test_a_missing_secret_is_exit_2_and_its_source_is_not_asked(tmp_path: Path) -> None:

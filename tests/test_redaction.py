@@ -110,8 +110,8 @@ def test_free_text_of_events_is_cleaned_and_what_programs_go_by_is_not() -> None
     alarm = AlarmEvent(at=AT, code=CANARY, text=f"key {CANARY} is refused")
     assert redactor.clean_event(alarm) == attrs.evolve(alarm, text=f"key {REDACTED} is refused")
     exited = ActorExitedEvent(
-        at=AT, actor="signals:flow", epoch=1, exit="crash", reason=f"ValueError: {CANARY}", decision="restart",
-        delay_s=0.0,
+        at=AT, actor="signals:flow", epoch=1, exit="crash", decision="restart", delay_s=0.0,
+        reason=f"ValueError: {CANARY}",
     )  # fmt: skip
     assert redactor.clean_event(exited) == attrs.evolve(exited, reason=f"ValueError: {REDACTED}")
     clean = AlarmEvent(at=AT, code="LATE_FILL", text="nothing secret")

@@ -85,22 +85,22 @@ def test_a_bad_tick_is_no_price(bad: float) -> None:
 # --- R10 --------------------------------------------------------------------------------------------
 
 
-def test_r10_as_many_round_trips_within_an_hour_lock_the_symbol_until_a_person_lifts_it() -> None:
-    risk = stage(max_round_trips=3)
+def test_r10_too_many_round_trips_within_an_hour_lock_the_symbol_until_a_person_lifts_it() -> None:
+    risk = stage(max_round_trips=2)
     risk.trade(0, "5")
     risk.trade(1800, "5")
-    assert kinds(risk.look(1800)) == [], "two are fewer than three"
+    assert kinds(risk.look(1800)) == [], "two are allowed"
     risk.trade(3601, "5")
     assert kinds(risk.look(3601)) == [], "the first is an hour old"
     risk.trade(3700, "5")
     lock = the_lock(risk, 3700)
     assert (lock.kind, lock.symbol, lock.until) == ("repeated_trades", "SLV", None)
-    assert lock.reason == "3 round trips within an hour (max_round_trips)"
+    assert lock.reason == "3 round trips within an hour, 2 are allowed (max_round_trips)"
     assert ("repeated_trades", "SLV") in risk.locks(1e9)
 
 
 def test_r10_counts_anew_when_a_person_has_lifted_the_lock() -> None:
-    risk = stage(max_round_trips=2)
+    risk = stage(max_round_trips=1)
     risk.trade(0, "5")
     risk.trade(10, "5")
     lock = the_lock(risk, 10)
@@ -115,14 +115,14 @@ def test_r10_stop_outs_in_a_row_lock_the_symbol() -> None:
     risk = stage()
     risk.stop_out(0)
     risk.stop_out(10_000)
-    risk.trade(20_000, "5")
-    risk.stop_out(30_000)
-    risk.stop_out(40_000)
-    assert kinds(risk.look(40_000)) == [], "a trade between them was none"
+    risk.trade(15_000, "5")
+    for seconds in (20_000, 30_000, 40_000):
+        risk.stop_out(seconds)
+    assert kinds(risk.look(40_000)) == [], "a trade that was none was between them and the others"
     risk.stop_out(50_000)
     lock = the_lock(risk, 50_000)
     assert (lock.kind, lock.until) == ("repeated_trades", None)
-    assert lock.reason == "3 trades in a row were stopped out (max_stop_outs_in_a_row)"
+    assert lock.reason == "4 stop-outs in a row, 3 are allowed (max_stop_outs_in_a_row)"
 
 
 # --- R11 --------------------------------------------------------------------------------------------
@@ -346,6 +346,7 @@ def test_r20_two_books_of_our_own_that_differ_halt_the_account() -> None:
 
 def test_locks_that_are_demanded_together_have_names_of_their_own() -> None:
     risk = stage(max_round_trips=1, protections=(CoolDown(300.0),))
+    risk.trade(0, "0")
     risk.trade(0, "-600")
     names = [event.lock for event in risk.look(1) if isinstance(event, LockEvent)]
     assert names == ["L000001", "L000002", "L000003"]
@@ -357,6 +358,7 @@ def test_locks_that_are_demanded_together_have_names_of_their_own() -> None:
 
 def test_a_lock_by_a_limit_sounds_an_alarm_and_a_cool_down_does_not() -> None:
     risk = stage(max_round_trips=1)
+    risk.trade(0, "5")
     risk.trade(0, "5")
     assert [event.code for event in risk.look(1) if isinstance(event, AlarmEvent)] == ["LIMIT_LOCK"]
     quiet = stage(protections=(CoolDown(300.0),))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from protocol.events import AlarmEvent, BaseEvent, PredictionSignalEvent, SignalVerdictEvent, Verdict
 from protocol.predictions import PredictionFault, hash_body, read_prediction
 from protocol.rate_window import RateWindow
-from protocol.signal_gate import GateLimits, Judgement, SeenSignals, judge, judge_again, unjudged
+from protocol.signal_gate import GateLimits, Judgement, judge, judge_again, unjudged
+from protocol.signal_memory import SeenSignals
 from protocol.source_health import SourceHealth, TroubleKind
 from protocol.values import Symbol
 

@@ -33,6 +33,27 @@ def test_sup_11_only_misses_in_a_row_count() -> None:
     assert fates("+.....+.....") == ["dump", "dump", "end 71"]
 
 
+def test_a_late_loop_with_a_kill_file_is_not_given_the_rest_of_its_time() -> None:
+    killed, said = [False], list[str]()
+    state = _Watch(3, 50, lambda: killed[0])
+
+    def misses(times: int) -> bool:
+        return all(
+            state.woke(lambda: said.append("dump"), lambda code: said.append(f"end {code}"))
+            for _ in range(times)
+        )
+
+    killed[0] = True
+    assert misses(3), "a loop that answers obeys the file by itself"
+    assert said == []
+    killed[0] = False
+    assert misses(10)
+    assert said == ["dump"]
+    killed[0] = True
+    assert not misses(1)
+    assert said == ["dump", "dump", "end 71"]
+
+
 async def test_the_watchdogs_thread_ends_with_its_actor() -> None:
     before = threading.active_count()
     async with trio.open_nursery() as nursery:

@@ -52,7 +52,8 @@ from protocol.report import disagreements
 from protocol.risk.settings import RiskLimits
 from protocol.rules.amounts import Shares
 from protocol.settings import Settings, SymbolSettings
-from protocol.signal_gate import GateLimits, SeenSignals, judge
+from protocol.signal_gate import GateLimits, judge
+from protocol.signal_memory import SeenSignals
 from protocol.symbol_state import SymbolState
 from protocol.values import OrderRef, Symbol
 from tests.directed_market import DAY, DirectedMarket

@@ -45,7 +45,7 @@ def draw_tempers(random: Random, symbols: tuple[Symbol, ...]) -> tuple[Temper, .
             symbol,
             price=round(random.uniform(15, 220), 2),
             volatility_min=random.uniform(0.0012, 0.004),
-            gap_s=random.uniform(2.0, 3.6),
+            gap_s=random.uniform(2.5, 5.0),
             size=random.choice((1500, 3000, 6000, 20_000)),
             jumps_per_min=random.choice((0.0, 0.02, 0.1)),
         )

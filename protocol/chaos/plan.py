@@ -142,7 +142,7 @@ def draw_plan(seed: int, minutes: float = 30.0, *, faults: bool = True) -> Episo
         return Random(f"{part} {seed}")
 
     shape = random("shape")
-    symbols = NAMES[: shape.choice((2, 3, 3, 4))]
+    symbols = NAMES[: shape.choice((1, 2, 2, 3, 4))]
     start = new_york(DAY, time(10, 0)) + timedelta(seconds=shape.randrange(0, 4 * 3600, 60))
     safety_s = minutes * 60 - HEAL_S
     plan = EpisodePlan(

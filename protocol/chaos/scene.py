@@ -85,19 +85,17 @@ class Truth:
         self.positions: dict[Symbol, int] = {}
         self.executions: dict[str, VenueExecution] = {}
         """By root: the latest revision of each."""
-        self.all_executions: list[VenueExecution] = []
-        """In the order of the books, corrections behind."""
+        self._own: dict[Symbol, int] = {}
         self.incarnations: dict[OrderRef, list[int]] = {}
-        """The permanent ids that carry a reference of ours."""
+        """The permanent ids that carry a reference of ours, in the order in which they came."""
 
     def take(self, happening: Happening) -> None:
         match happening:
             case PositionChanged(contract=contract, quantity=quantity):
-                self.positions[_symbol(contract_key(contract))] = quantity
+                self.positions[Symbol(contract_key(contract))] = quantity
             case Executed(order=order, execution=execution) | ExecutionCorrected(order=order, execution=execution):
                 self._note_order(order)
-                self.executions[split_exec_id(execution.exec_id)[0]] = execution
-                self.all_executions.append(execution)
+                self._note_execution(execution)
             case OrderAccepted(order=order):
                 self._note_order(order)
                 ref = ref_of(order)
@@ -107,6 +105,14 @@ class Truth:
                 order = getattr(happening, "order", None)
                 if order is not None:
                     self._note_order(order)
+
+    def _note_execution(self, execution: VenueExecution) -> None:
+        root = split_exec_id(execution.exec_id)[0]
+        if OrderRef.parse(execution.order_ref) is not None:
+            symbol, before = Symbol(execution.contract.symbol), self.executions.get(root)
+            change = signed(execution) - (0 if before is None else signed(before))
+            self._own[symbol] = self._own.get(symbol, 0) + change
+        self.executions[root] = execution
 
     def _note_order(self, order: VenueOrder) -> None:
         self.orders[order.perm_id] = order
@@ -120,11 +126,7 @@ class Truth:
 
     def own_position(self, symbol: Symbol) -> int:
         """What our own orders alone have made."""
-        return sum(
-            signed(execution)
-            for execution in self.executions.values()
-            if execution.contract.symbol == symbol and OrderRef.parse(execution.order_ref) is not None
-        )
+        return self._own.get(symbol, 0)
 
     def live_of(self, symbol: Symbol) -> Iterator[VenueOrder]:
         return (order for order in self.live.values() if order.contract.symbol == symbol)
@@ -162,10 +164,6 @@ class Truth:
                 group = order.order.oca_group or str(order.perm_id)
                 groups[group] = max(groups.get(group, 0), order.remaining)
         return sum(groups.values())
-
-
-def _symbol(name: str) -> Symbol:
-    return Symbol(name)
 
 
 def signed(execution: VenueExecution) -> int:
@@ -222,6 +220,7 @@ class Word:
         """The last link on which each symbol was reconciled."""
         self.fills: dict[str, tuple[str, Symbol, int]] = {}
         """By root: the execution id, its symbol, its signed shares."""
+        self._positions: dict[Symbol, int] = {}
         self.alarms: dict[str, int] = {}
         """By code: how often."""
         self.alarmed_at: dict[str, float] = {}
@@ -249,8 +248,7 @@ class Word:
             case ReconciledEvent(symbol=symbol, generation=generation):
                 self.reconciled[symbol] = generation
             case FillEvent() | ForeignFillEvent():
-                root = split_exec_id(event.exec_id)[0]
-                self.fills[root] = (event.exec_id, event.symbol, event.side.sign * event.quantity)
+                self._count_fill(event)
             case AlarmEvent(code=code, symbol=symbol):
                 self.alarms[code] = self.alarms.get(code, 0) + 1
                 self.alarmed_at[symbol] = loop_s
@@ -263,11 +261,18 @@ class Word:
             case _:
                 pass
 
+    def _count_fill(self, event: FillEvent | ForeignFillEvent) -> None:
+        root, shares = split_exec_id(event.exec_id)[0], event.side.sign * event.quantity
+        before = self.fills.get(root)
+        change = shares - (0 if before is None else before[2])
+        self._positions[event.symbol] = self._positions.get(event.symbol, 0) + change
+        self.fills[root] = (event.exec_id, event.symbol, shares)
+
     def epoch(self, symbol: Symbol) -> int:
         return self.epochs.get(f"symbol:{symbol}", 0)
 
     def position(self, symbol: Symbol) -> int:
-        return sum(shares for _, of, shares in self.fills.values() if of == symbol)
+        return self._positions.get(symbol, 0)
 
 
 class Scene:

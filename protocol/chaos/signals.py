@@ -14,7 +14,7 @@ import orjson
 from protocol.exchange.history import micros
 from protocol.values import Symbol
 
-MEAN_GAP_S: Final = 80.0
+MEAN_GAP_S: Final = 110.0
 """Between two predictions of one stock."""
 
 

@@ -133,7 +133,7 @@ def _draw_targets(random: Random, target: Percent) -> tuple[TargetPart, ...]:
 
 def _draw_limits(random: Random) -> RiskLimits:
     """Those that would end the trading of a symbol for the day are wide, but for some episodes."""
-    limits = RiskLimits(max_quote_age_s=8.0, max_order_notional=Decimal(200_000))
+    limits = RiskLimits(max_quote_age_s=10.0, max_order_notional=Decimal(200_000))
     if random.random() < 0.2:
         return limits
     return attrs.evolve(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import attrs
 
 from protocol.chaos import checks_books, checks_life, checks_orders, checks_protection
 from protocol.chaos.checker import Checker
-from protocol.chaos.checks_life import ComesRight, Mended
+from protocol.chaos.checks_life import ComesRight, Mended, NoCrash
 from protocol.chaos.checks_protection import Covered
 from protocol.chaos.plan import EpisodePlan
 from protocol.chaos.scene import Scene
 from protocol.chaos.timeline import Blow, Entry, Journalled, ProcessBegan, Struck
 from protocol.events import ActorExitedEvent, PositionCloseEvent
 from protocol.journal_checks import Violation
+
+C = TypeVar("C", bound=Checker)
 
 CHECKERS = (
     *checks_protection.CHECKERS, *checks_orders.CHECKERS, *checks_books.CHECKERS, *checks_life.CHECKERS,
@@ -66,6 +70,13 @@ class Judge:
             case _:
                 pass
 
+    def broke_off(self, why: str) -> None:
+        """The episode ended by an exception that nobody had to raise."""
+        self._of(NoCrash).violate(f"the episode broke off: {why}")
+
+    def _of(self, kind: type[C]) -> C:
+        return next(checker for checker in self.checkers if isinstance(checker, kind))
+
     def verdict(self) -> EpisodeVerdict:
         """After the last entry."""
         for checker in self.checkers:
@@ -74,17 +85,14 @@ class Judge:
         for checker in self.checkers:
             counts[checker.invariant] = counts.get(checker.invariant, 0) + checker.checked
         found = sorted((each for checker in self.checkers for each in checker.violations), key=lambda each: each.at)
-        covered = next(checker for checker in self.checkers if isinstance(checker, Covered))
-        mended = next(checker for checker in self.checkers if isinstance(checker, Mended))
-        right = next(checker for checker in self.checkers if isinstance(checker, ComesRight))
         return EpisodeVerdict(
             violations=tuple(found),
             invariants=dict(sorted(counts.items())),
             faults=dict(sorted(self.scene.fired.items())),
             faults_open=dict(sorted(self.scene.fired_open.items())),
-            worst_uncovered_s=covered.worst_s,
-            slowest_ready_s=mended.slowest_s,
-            converged_s=right.took_s,
+            worst_uncovered_s=self._of(Covered).worst_s,
+            slowest_ready_s=self._of(Mended).slowest_s,
+            converged_s=self._of(ComesRight).took_s,
             kills=self._kills,
             crashes=self._crashes,
             restarts=self._restarts,

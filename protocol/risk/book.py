@@ -22,6 +22,7 @@ from protocol.events import (
     ForeignFillEvent,
     ModifyOrderEvent,
     NewOrderEvent,
+    OrderEvent,
     OrderSentEvent,
     OrderStatusEvent,
     PositionAdjustEvent,
@@ -33,7 +34,7 @@ from protocol.events import (
 from protocol.linked_orders import LinkedOrders
 from protocol.order import TERMINAL, Order
 from protocol.position import Execution, Position, split_exec_id
-from protocol.symbol_state import SymbolState, evolve
+from protocol.symbol_state import SymbolState, evolve, told
 from protocol.trade_plan import TradePlan
 from protocol.values import MAIN, OrderRef, OrderSpec, OrderStatus, Purpose, Side, Symbol
 
@@ -95,6 +96,9 @@ class _SymbolBook:
     state: SymbolState
     opened: PositionOpenEvent | None = None
     """How the trade that lives was opened: its plan as it was decided, before anything adjusted it."""
+    strays: dict[OrderRef, Order] = attrs.Factory(dict)
+    """Orders that still lived when their trade was called over, or another one began: none should, and
+    while one does it counts."""
     sent: set[OrderRef] = attrs.Factory(set)
     refused: set[OrderRef] = attrs.Factory(set)
     old: dict[str, Execution] = attrs.Factory(dict)
@@ -137,14 +141,17 @@ class RiskBook:
                 if told is not None:
                     book.state = evolve(book.state, told)
             case PositionOpenEvent():
+                _keep_strays(book)
                 book.state, book.opened = evolve(book.state, event), event
-                book.sent.clear()
-                book.refused.clear()
                 _remember(book.signals, event.signal_id, event.trade)
-            case PositionCloseEvent():
+            case PositionCloseEvent(trade=trade):
+                if book.state.trade is not None and book.state.trade.trade == trade:
+                    _keep_strays(book)
                 book.state = _concluded(book, evolve(book.state, event))
             case _:
                 book.state = evolve(book.state, event)
+        if isinstance(event, OrderEvent) and event.ref in book.strays:
+            _follow_stray(book.strays, event)
 
     def left(self, refs: Iterable[OrderRef]) -> bool:
         """Whether all of them have left before."""
@@ -209,10 +216,10 @@ class RiskBook:
     def live(self, symbol: Symbol | None = None) -> Iterator[BookedOrder]:
         """Orders that may still execute, of a symbol or of all; those that the gate refused are none."""
         for book in self._books.values() if symbol is None else filter(None, (self._books.get(symbol),)):
+            yield from (BookedOrder(order, sent=True) for order in book.strays.values())
             for order in () if book.state.trade is None else book.state.trade.orders:
                 if order.live and order.ref not in book.refused:
-                    left = order.status is not OrderStatus.CREATED or order.ref in book.sent
-                    yield BookedOrder(order, left)
+                    yield BookedOrder(order, _has_left(book, order))
 
     def trade_of_signal(self, symbol: Symbol, signal_id: str) -> int | None:
         """The number of the trade that a signal has led to."""
@@ -223,6 +230,38 @@ class RiskBook:
         """When the last main entry that left was decided, in market time."""
         book = self._books.get(symbol)
         return None if book is None else book.last_main_at
+
+
+def _has_left(book: _SymbolBook, order: Order) -> bool:
+    return order.status is not OrderStatus.CREATED or order.ref in book.sent
+
+
+def _keep_strays(book: _SymbolBook) -> None:
+    """The trade's context goes; what has left and still lives stays in the book by itself."""
+    trade = book.state.trade
+    for order in () if trade is None else trade.orders:
+        if order.live and order.ref not in book.refused and _has_left(book, order):
+            book.strays[order.ref] = order
+    book.sent.clear()
+    book.refused.clear()
+
+
+def _follow_stray(strays: dict[OrderRef, Order], event: OrderEvent) -> None:
+    order = strays[event.ref]
+    match event:
+        case OrderStatusEvent():
+            order = told(order, event)
+        case FillEvent(quantity=quantity):
+            order = order.executed(quantity)
+        case ModifyOrderEvent(order=spec):
+            order = attrs.evolve(order, spec=spec)
+        case RejectEvent(terminal=True):
+            order = attrs.evolve(order, status=order.told(OrderStatus.REJECTED))
+        case _:
+            pass  # Whatever else is said of it changes nothing about what it may execute.
+    strays[event.ref] = order
+    if not order.live:
+        del strays[event.ref]
 
 
 def planned_quantity(opened: PositionOpenEvent) -> int:
@@ -243,12 +282,8 @@ def _remember(signals: dict[str, int], signal_id: str, trade: int) -> None:
 
 
 def _concluded(book: _SymbolBook, state: SymbolState) -> SymbolState:
-    """The trade is over: its orders are gone, of its executions only what a correction would need is kept."""
-    if state.trade is not None:
-        return state
-    book.sent.clear()
-    book.refused.clear()
-    if state.position.quantity:
+    """The trade is over: of its executions only what a correction would need is kept."""
+    if state.trade is not None or state.position.quantity:
         return state
     book.old.update(state.position.executions)
     while len(book.old) > MAX_OLD_EXECUTIONS:

@@ -34,10 +34,10 @@ def exit_refusal(
     if spec.quantity < 1:
         return Refused("R16", "quantity", f"an order for {spec.quantity} shares")
     refused = None if facts is None else off_grid(spec, facts.grid)
-    refused = refused or collar_refusal(spec, limits, quote)
+    known = book.find(spec.ref)
+    refused = refused or collar_refusal(spec, known, limits, quote)
     if refused is not None:
         return refused
-    known = book.find(spec.ref)
     if known is not None and shrinks(spec, known):
         return None
     return _size_refusal(spec, known, book, together)
@@ -48,25 +48,26 @@ def shrinks(spec: OrderSpec, known: Order) -> bool:
     return known.confirmed_quantity is not None and spec.quantity <= known.confirmed_quantity
 
 
-def collar_refusal(spec: OrderSpec, limits: RiskLimits, quote: Quote | None) -> Refused | None:
+def collar_refusal(
+    spec: OrderSpec, known: Order | None, limits: RiskLimits, quote: Quote | None
+) -> Refused | None:
     """The flatten collar: how far through the market a limit may reach, and a stop may lie beyond it.
 
     A target far away and a stop far behind are no mistakes; a stop just beyond the market closes at once,
-    which is what it is for.
+    which is what it is for, and a quote that has come apart is no reason to do without one. A price that
+    the broker works at already is judged no more.
     """
-    market = far_side(spec.side, quote)
-    if market is None:
-        return None
+    near, far = far_side(spec.side, quote), far_side(spec.side.opposite, quote)
+    sign, reach = spec.side.sign, Decimal(0)
+    worked = () if known is None else (known.confirmed_limit, known.confirmed_stop)
+    if spec.limit_price is not None and near is not None and spec.limit_price not in worked:
+        reach = max(reach, (spec.limit_price - near) * sign / near)
+    if spec.stop_price is not None and far is not None and spec.stop_price not in worked:
+        reach = max(reach, (far - spec.stop_price) * sign / far)
     allowed = exact(limits.flatten_collar)
-    reach = []
-    if spec.limit_price is not None:
-        reach.append((spec.limit_price - market) * spec.side.sign / market)
-    if spec.stop_price is not None:
-        reach.append((market - spec.stop_price) * spec.side.sign / market)
-    furthest = max(reach, default=Decimal(0))
-    if furthest <= allowed:
+    if reach <= allowed:
         return None
-    text = f"{spec.ref.role} reaches {furthest:.1%} through the market at {market}, at most {allowed:.1%}"
+    text = f"{spec.ref.role} reaches {reach:.1%} through the market at {near}, at most {allowed:.1%}"
     return Refused("R22", "flatten_collar", text)
 
 

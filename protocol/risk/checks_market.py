@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from protocol.reports import LinkState
+from protocol.risk.exposure import dollars
 from protocol.risk.protections import lock_wanted_on
 from protocol.risk.question import Question
 from protocol.risk.words import DataState, KillLevel, Refused
@@ -80,12 +81,14 @@ def quote_is_sound(question: Question) -> Refused | None:
         return Refused("R6", f"data_{quote.data.value}", text)
     if quote.halted:
         return Refused("R6", "halted", "trading in the symbol is halted")
-    if not quote.bid or not quote.ask or quote.heard_at is None:
+    if dollars(quote.bid) is None or dollars(quote.ask) is None or quote.heard_at is None:
         return Refused("R6", "no_quote", "there is no quote with two sides")
     age_s = (question.at - quote.heard_at).total_seconds()
     if age_s > limits.max_quote_age_s + question.latency_s:
         text = f"the quote is {age_s:.1f} s old, at most {limits.max_quote_age_s:g} s are allowed"
         return Refused("R6", "stale_quote", text)
+    assert quote.bid is not None
+    assert quote.ask is not None
     return _spread_refusal(quote.bid, quote.ask, limits.max_spread)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
+from protocol.risk.exposure import MAX_PRICE
 from protocol.risk.question import Question, far_side
 from protocol.risk.words import Refused
 from protocol.rules.acting import BY_RULE
@@ -17,6 +18,7 @@ from protocol.values import (
     OrderType,
     PriceGrid,
     Purpose,
+    Side,
     TimeInForce,
     exact,
 )
@@ -86,9 +88,8 @@ def stop_is_sane(question: Question) -> Refused | None:
     granted = Decimal(0)
     distances: tuple[Decimal, ...] = (question.wish.stop_distance,)
     if question.wish.orders:
-        quote = question.quote
-        spread = exact(quote.ask) - exact(quote.bid) if quote and quote.ask and quote.bid else Decimal(0)
-        granted = spread + tick
+        buys, sells = far_side(Side.BUY, question.quote), far_side(Side.SELL, question.quote)
+        granted = tick if buys is None or sells is None else abs(buys - sells) + tick
         distances = tuple(_stop_distances(question.wish.orders, reference))
     for distance in distances:
         if distance <= 0:
@@ -193,7 +194,7 @@ def off_grid(order: OrderSpec, grid: PriceGrid) -> Refused | None:
     for price in (order.limit_price, order.stop_price, order.trail_amount):
         if price is None:
             continue
-        if not price.is_finite() or price <= 0:
+        if not price.is_finite() or not 0 < price < MAX_PRICE:
             return Refused("R16", "price", f"{order.ref.role}: {price} is no price")
         if not grid.contains(price):
             text = f"{order.ref.role}: {price} is not on the grid of {grid.tick_at(price)}"

@@ -17,7 +17,8 @@ from protocol.risk.book import BookedOrder, RiskBook
 from protocol.risk.words import Quote
 from protocol.values import OrderRef, OrderType, Purpose, Side, Symbol, exact
 
-WHOLE: Final = Decimal(1)
+MAX_PRICE: Final = 10_000_000.0
+"""Dollars; the dearest share that was ever listed costs less than a tenth of it."""
 
 
 @attrs.frozen
@@ -68,13 +69,21 @@ def _waits(order: BookedOrder, waiting: set[OrderRef]) -> bool:
 # --- dollars --------------------------------------------------------------------------------------
 
 
+def dollars(price: float | None) -> Decimal | None:
+    """A price off the wire; None where it is none: not told, not a number, zero, or beyond all reason."""
+    if price is None or not 0 < price < MAX_PRICE:
+        return None
+    return exact(price)
+
+
 def mark(quote: Quote | None) -> Decimal | None:
     """What a share is worth: the middle of the quote, or the last trade; None when neither is known."""
     if quote is None:
         return None
-    if quote.bid and quote.ask:
-        return (exact(quote.bid) + exact(quote.ask)) / 2
-    return exact(quote.last) if quote.last else None
+    bid, ask = dollars(quote.bid), dollars(quote.ask)
+    if bid is not None and ask is not None:
+        return (bid + ask) / 2
+    return dollars(quote.last)
 
 
 @attrs.frozen

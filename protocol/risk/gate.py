@@ -54,7 +54,7 @@ from protocol.values import MAIN, OrderSpec, Purpose, Symbol
 
 ENTRY_CHECKS: Final[tuple[Check, ...]] = (
     switched_on, reconciled, contract_is_ours, in_session, quote_is_sound, not_a_repetition, signal_is_fresh,
-    not_against_ourselves, within_plan, is_a_bracket, size_is_sane, prices_on_grid, prices_are_near,
+    not_against_ourselves, within_plan, size_is_sane, is_a_bracket, prices_on_grid, prices_are_near,
     stop_is_sane, position_within, equity_is_known, account_within, sector_within, enough_left,
 )  # fmt: skip
 """In this order: what holds for all comes before what is about one, so that the reason is the widest one."""

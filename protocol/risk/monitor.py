@@ -43,7 +43,7 @@ WARN_AT: Final = 0.5
 BEST_GROWS: Final = Decimal("1.001")
 """A new best equity is worth a row of the journal when it is so many times the old one."""
 NO_PRICE: Final = 1e7
-"""No share costs so many dollars: a bad tick, as are NaN and infinity, which are less than nothing here."""
+"""No share costs so many dollars: it is a bad tick, as are infinity and NaN, of which no comparison holds."""
 HOUR: Final = timedelta(hours=1)
 LONG_AGO: Final = timedelta(days=3650)
 
@@ -193,10 +193,12 @@ def _repeated_trades(
     kind = LockKind.REPEATED_TRADES
     trips = len(ledger.results(symbol, _since(ledger, kind, symbol, at, HOUR.total_seconds())))
     stopped = ledger.stop_outs_in_a_row(symbol, ledger.lifted_at(kind.value, symbol) or at - LONG_AGO)
-    if trips >= limits.max_round_trips:
-        yield WantedLock(symbol, kind, f"{trips} round trips within an hour (max_round_trips)")
-    elif stopped >= limits.max_stop_outs_in_a_row:
-        yield WantedLock(symbol, kind, f"{stopped} trades in a row were stopped out (max_stop_outs_in_a_row)")
+    if trips > (most := limits.max_round_trips):
+        reason = f"{trips} round trips within an hour, {most} are allowed (max_round_trips)"
+        yield WantedLock(symbol, kind, reason)
+    elif stopped > (most := limits.max_stop_outs_in_a_row):
+        reason = f"{stopped} stop-outs in a row, {most} are allowed (max_stop_outs_in_a_row)"
+        yield WantedLock(symbol, kind, reason)
 
 
 def _refusals(limits: RiskLimits, ledger: Ledger, symbol: Symbol, at: datetime) -> Iterator[WantedLock]:

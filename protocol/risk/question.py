@@ -12,13 +12,13 @@ import attrs
 from protocol.position import ZERO
 from protocol.reports import LinkState
 from protocol.risk.book import RiskBook
-from protocol.risk.exposure import AccountExposure, WorstCase
+from protocol.risk.exposure import AccountExposure, WorstCase, dollars
 from protocol.risk.ledger import Ledger
 from protocol.risk.settings import RiskLimits
 from protocol.risk.standing import Standing
 from protocol.risk.words import AccountMoney, ContractFacts, Quote, Refused
 from protocol.settings import Schedule
-from protocol.values import OrderSpec, OrderType, Side, Symbol, exact
+from protocol.values import OrderSpec, OrderType, Side, Symbol
 
 
 @attrs.frozen
@@ -83,8 +83,9 @@ Check: TypeAlias = Callable[[Question], Refused | None]
 
 def far_side(side: Side, quote: Quote | None) -> Decimal | None:
     """Where a market order would trade: the ask for BUY, the bid for SELL."""
-    price = None if quote is None else quote.ask if side is Side.BUY else quote.bid
-    return exact(price) if price else None
+    if quote is None:
+        return None
+    return dollars(quote.ask if side is Side.BUY else quote.bid)
 
 
 def reference_of(spec: OrderSpec, quote: Quote | None) -> Decimal | None:

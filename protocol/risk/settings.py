@@ -108,8 +108,9 @@ class RiskLimits:
     message_window_loop_s: float = 10.0
     # R10
     max_round_trips: int = 6
-    """Of one symbol within an hour of market time; then it is locked until a person lifts it."""
+    """Of one symbol within an hour of market time; with one more it is locked until a person lifts it."""
     max_stop_outs_in_a_row: int = 3
+    """The same."""
     # R11
     max_rejects: int = 3
     """Orders of one symbol that the broker refused within `reject_window_s`; then it is locked."""
