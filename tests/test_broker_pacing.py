@@ -86,9 +86,7 @@ async def test_an_entry_that_a_stop_overtakes_gets_new_ids_since_tws_takes_risin
         assert placed == sorted(placed)
         assert len(set(placed)) == len(placed)
         named = {OrderRef.parse(request.order.order_ref): request for request in world.tws.placed}
-        ids = {
-            event.ref: event.order_id for event in world.journal.events if isinstance(event, OrderSentEvent)
-        }
+        ids = {event.ref: event.order_id for event in world.journal.of(OrderSentEvent)}
         assert {ref: request.order_id for ref, request in named.items()} == ids, "journalled before it left"
         for trade in (1, 2, 3):
             entry, *children = [request for ref, request in named.items() if ref and ref.trade == trade]
@@ -117,7 +115,7 @@ async def test_entries_that_wait_for_the_wire_are_dropped_on_the_word_and_stops_
             world.commands.put(PlaceOrders(SLV, 1, bracket(trade)))
         for trade in range(11, 15):
             world.commands.put(PlaceOrders(SLV, 1, (stop_for(trade),)))
-        await trio.sleep(0)
+        await world.settle()
         left = {int(request.order.order_ref.split(":")[2]) for request in world.tws.placed}
         world.broker.drop_entries("the kill level is HALT")
         await world.settle(4)
