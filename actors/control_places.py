@@ -145,8 +145,9 @@ def _read(path: Path) -> RunningNote | None:
     try:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with open(number, "rb") as file:
-            return _CONVERTER.structure(orjson.loads(file.read(MAX_NOTE_BYTES)), RunningNote)
-    except (OSError, ValueError, TypeError, BaseValidationError):
+            told = orjson.loads(file.read(MAX_NOTE_BYTES))
+        return _CONVERTER.structure(told, RunningNote) if isinstance(told, dict) else None
+    except (OSError, ValueError, BaseValidationError):
         return None
 
 

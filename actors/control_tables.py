@@ -220,7 +220,7 @@ def show_locks(screen: Screen, locks: Iterable[LockTold]) -> None:
         (
             (
                 lock.lock, lock.symbol or WHOLE, lock.kind, lock.reason, lock.who, _time(lock.at),
-                "lifted" if lock.until is None else _time(lock.until),
+                "a person lifts it" if lock.until is None else _time(lock.until),
             )
             for lock in locks
         ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Protocol
 
 import attrs
@@ -13,7 +12,7 @@ from actors.signal_desk import SourceStatistics
 from protocol.control_events import FlowThresholdEvent
 from protocol.events import PredictionSignalEvent
 from protocol.predictions import PredictionFault, hash_body, read_prediction
-from protocol.signal_gate import MALFORMED, REPEATED, UNKNOWN_SYMBOL, Judgement
+from protocol.signal_gate import MALFORMED, UNKNOWN_SYMBOL, Judgement
 from protocol.source_settings import SourceRules
 
 MACHINE_ALLOWANCE_LOOP_S = 0.25
@@ -35,7 +34,7 @@ class Desk(Protocol):
 
     def refuse(
         self, name: str, symbol: str, code: str, reason: str, *, body_hash: str, source: str = ""
-    ) -> None: ...
+    ) -> Judgement: ...
 
     def take_flow(self, event: FlowThresholdEvent) -> bool: ...
 
@@ -87,12 +86,10 @@ class Intake:
         if self.tickers or place:
             read = read_prediction(body, at=self._clock.now(), source=self.rules.name)
             if place and isinstance(read, PredictionFault):
-                self._refuse(read, MALFORMED, f"{place}: {read.reason}")
-                return REPEATED
+                return self._refuse(read, MALFORMED, f"{place}: {read.reason}")
             if self.tickers and isinstance(read, PredictionSignalEvent) and read.symbol not in self.tickers:
                 only = ", ".join(self.tickers[:SHOWN_TICKERS])
-                self._refuse(read, UNKNOWN_SYMBOL, f"{self.rules.name} is to bring {only} only")
-                return REPEATED
+                return self._refuse(read, UNKNOWN_SYMBOL, f"{self.rules.name} is to bring {only} only")
         judgement = self._desk.take(
             body,
             self.rules,
@@ -111,8 +108,8 @@ class Intake:
         self.statistics.received += 1
         self._refuse(fault, MALFORMED, f"{place}: {reason}" if place else reason)
 
-    def _refuse(self, read: PredictionSignalEvent | PredictionFault, code: str, reason: str) -> None:
-        self._desk.refuse(
+    def _refuse(self, read: PredictionSignalEvent | PredictionFault, code: str, reason: str) -> Judgement:
+        return self._desk.refuse(
             read.signal_id, read.symbol, code, reason, body_hash=read.body_hash, source=self.rules.name
         )
 
@@ -128,7 +125,3 @@ class Intake:
     async def ready(self) -> None:
         """Until the desk remembers what there was."""
         await self._desk.recover()
-
-    def now(self) -> datetime:
-        """Market time."""
-        return self._clock.now()

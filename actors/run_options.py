@@ -13,6 +13,7 @@ import attrs
 
 from actors.alerts import open_channels
 from actors.config_files import load_settings, read_secret
+from actors.known_secrets import KNOWN
 from actors.flow_api import load_predictions
 from actors.market_folder import MarketFolderError, load_market, signals_path
 from actors.run_service import DEMO_HOURS, embedded_service, embedded_sources
@@ -77,7 +78,7 @@ class Plan:
     speed: float
     market: Market | None
     service: FlowService | None
-    service_key: str
+    service_key: str = attrs.field(repr=False)
     sources: tuple[tuple[Source, Secret], ...]
     """Each source with its key; a polled one without a URL asks the embedded service."""
     kills: tuple[KillOrder, ...]
@@ -164,6 +165,7 @@ def resolve(options: RunOptions) -> Plan:
     elif options.signals is not None:
         warnings = (*warnings, "--signals: nobody polls it; add [signals.flow] without a url")
     key = secrets.token_urlsafe(16)
+    KNOWN.know(key)
     sources = _sources(settings, service, key)
     if not sources:
         warnings = (*warnings, "nobody predicts anything: give --signals FILE, or a url in [signals.flow]")

@@ -7,7 +7,7 @@ import sys
 
 import trio
 
-from actors.known_secrets import guard_process
+from actors.known_secrets import KNOWN, guard_process
 from actors.logs import close_log, set_up_log
 from actors.run import Run
 from actors.run_end import USAGE_EXIT
@@ -55,5 +55,5 @@ def show(plan: Plan) -> int:
 
 def complain(code: int, *lines: str) -> int:
     for line in lines:
-        print(f"{PROGRAM}: {line}", file=sys.stderr)
+        print(f"{PROGRAM}: {KNOWN.clean(line)}", file=sys.stderr)
     return code

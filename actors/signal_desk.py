@@ -202,12 +202,12 @@ class SignalDesk:
 
     def refuse(
         self, name: str, symbol: str, code: str, reason: str, *, body_hash: str, source: str = ""
-    ) -> None:
+    ) -> Judgement:
         """A verdict for what is no prediction at all; `name` stands for its id. Once for each body."""
         judgement = refuse_name(
             self._seen, name, symbol, code, reason, body_hash=body_hash, at=self._clock.now()
         )
-        self._admit(source, judgement)
+        return self._admit(source, judgement)
 
     def take_flow(self, event: FlowThresholdEvent) -> bool:
         """Journal a threshold event and hand it on, once for each `event_id`; False: seen before."""

@@ -22,6 +22,8 @@ from actors.market_clock import MarketClock
 from actors.signal_desk import SignalCounts, SignalDesk, SourceStatistics
 from actors.signals import AGE_GRACE_S, CLOCK_GLANCE_LOOP_S, HttpSignalSource
 from actors.supervisor import Supervisor
+from actors.webhook_source import WebhookSignals
+from actors.websocket_source import WebSocketSignals
 from protocol.config import ConfigFaults
 from protocol.health import HealthState
 from protocol.predictions import MAX_TEXT
@@ -151,18 +153,26 @@ class Sources:
             raise ConfigFaults(tuple(wrong))
 
     def _seat(self, settings: Source, secret: Secret) -> _Seat:
-        random = Random(f"{self._seed}:{settings.name}")
+        random, traded = Random(f"{self._seed}:{settings.name}"), tuple(sorted(self._desk.symbols))
+        desk, clock = self._desk, self._clock
         match settings:
             case HttpSource():
                 others = self._also_polled if settings.url == self._embedded_url else ()
-                tickers: tuple[str, ...] = settings.tickers
-                tickers = tickers or (*sorted(self._desk.symbols), *others)
+                # A ticker of its settings that this run leaves out is not asked for.
+                own = tuple(ticker for ticker in settings.tickers if ticker in self._desk.symbols)
                 source = HttpSignalSource(
-                    settings, secret.reveal(), desk=self._desk, clock=self._clock, tickers=tickers,
-                    random=random, thresholds=self._thresholds,
+                    settings, secret.reveal(), desk=desk, clock=clock, random=random,
+                    tickers=own if settings.tickers else (*traded, *others), thresholds=self._thresholds,
                 )  # fmt: skip
                 return _Seat(settings, source, source.tickers)
-            case _:
+            case WebSocketSource():
+                feed = WebSocketSignals(
+                    settings, secret, desk=desk, clock=clock, tickers=traded, random=random, marks=self._marks
+                )
+                return _Seat(settings, feed, traded)
+            case WebhookSource():
+                return _Seat(settings, WebhookSignals(settings, secret, desk=desk, clock=clock), ())
+            case FileSource():
                 raise ValueError(f"a source of kind {KINDS[type(settings)]} is not in this version")
 
     # --- in the tree ------------------------------------------------------------------------------

@@ -294,9 +294,12 @@ class ActorExitedEvent(SystemEvent):
 
 @attrs.frozen(kw_only=True)
 class LinkEvent(SystemEvent):
+    """`account` is the one that is traded over it, once it is known: a journal belongs to one account."""
+
     state: str
     generation: int
     reason: str
+    account: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -134,16 +134,18 @@ class SeqCounts:
 class FeedSequence:
     """The numbers of one feed over all its connections.
 
-    What a gap left out is asked for once more, at the next connection; what does not come then is lost.
+    What a gap left out is asked for again at the next connection; once the feed has gone on without it
+    then, it is lost.
     """
 
-    __slots__ = ("_asked_again", "_highest", "_missing", "counts")
+    __slots__ = ("_asked_again", "_highest", "_missing", "_went_on", "counts")
 
     def __init__(self, highest: int | None = None) -> None:
         """`highest`: where an earlier run of the program left off, None if it did not say."""
         self._highest = highest
         self._missing: dict[int, None] = {}
         self._asked_again: dict[int, None] = {}
+        self._went_on = False
         self.counts = SeqCounts()
 
     @property
@@ -154,13 +156,19 @@ class FeedSequence:
 
     def begin_connection(self) -> int | None:
         """A connection is made: give up what was asked for in vain; the number to resume after."""
-        self._asked_again, self._missing = self._missing, {}
+        if self._went_on:
+            self._asked_again.clear()
+        self._asked_again |= self._missing
+        self._missing.clear()
+        self._went_on = False
+        while len(self._asked_again) > MAX_MISSING:
+            del self._asked_again[next(iter(self._asked_again))]
         return self.resume_after
 
     def note(self, seq: int, *, brought_news: bool) -> SeqNews:
         """Take one number, as it came; `brought_news`: with a prediction that was never received before."""
         if self._highest is None or seq == self._highest + 1:
-            self._highest = seq
+            self._highest, self._went_on = seq, True
             return SeqNews.NEXT
         if seq > self._highest + 1:
             return self._note_gap(self._highest, seq)
@@ -179,6 +187,7 @@ class FeedSequence:
         return SeqNews.REPEATED
 
     def _note_gap(self, before: int, seq: int) -> SeqNews:
+        self._went_on = True
         self.counts.gaps += 1
         self.counts.missing += seq - before - 1
         self._highest = seq

@@ -18,6 +18,7 @@ import attrs
 
 from protocol.chores import Chores
 from protocol.events import (
+    AlarmEvent,
     CancelEvent,
     ModifyOrderEvent,
     NewOrderEvent,
@@ -136,7 +137,10 @@ def keep_protected(chores: Chores) -> None:
         _close(chores, "an exit filled while the entry was still working")
         return
     if trade.concluded_by in EXITED:
-        _close(chores, "an order to add filled after the exits had")
+        reason = "an order to add filled after the exits had"
+        _close(chores, reason)
+        # No stop is left that would cover it until it is closed.
+        chores.emit(AlarmEvent(at=chores.at, code="LATE_FILL", text=reason, symbol=chores.plan.symbol))
         return
     believe_the_broker(chores)
     # Exits that were joined come first, so that the others see that they are on their way.

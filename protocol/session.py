@@ -93,6 +93,7 @@ class Session:
         """Take in one event of the journal, of any stream, in its order."""
         if isinstance(event, LinkEvent):
             self.generation = max(self.generation, event.generation)
+            self.orders.account = event.account or self.orders.account
         else:
             self.orders.fold(event)
 
@@ -162,7 +163,9 @@ class Session:
         if state is self._told:
             return
         self._told = state
-        out.events.append(LinkEvent(at=out.at, state=state.value, generation=self.generation, reason=reason))
+        out.events.append(LinkEvent(
+            at=out.at, state=state.value, generation=self.generation, reason=reason, account=self.account
+        ))  # fmt: skip
         out.tell(None, LinkChanged(out.at, state, self.generation, reason))
 
     def _fresh_id(self) -> int:
@@ -256,7 +259,7 @@ class Session:
     def _identify(self, out: Outbox) -> None:
         if self.phase is not Phase.IDENTITY or self._accounts is None or not self._has_next_id:
             return
-        chosen = choose_account(self.settings, self._accounts)
+        chosen = choose_account(self.settings, self._accounts, self.account)
         if isinstance(chosen, RefuseBroker):
             out.alarm("WRONG_ACCOUNT", chosen.reason)
             out.verdict = chosen

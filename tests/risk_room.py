@@ -188,10 +188,13 @@ class Room:
 
     def fill(self, spec: OrderSpec, quantity: int | None = None, price: str = "100") -> None:
         self._executions += 1
-        self.journal(spec.symbol, FillEvent(
-            at=self.at, ref=spec.ref, exec_id=f"x{self._executions}.01", side=spec.side,
-            quantity=spec.quantity if quantity is None else quantity, price=D(price),
-        ))  # fmt: skip
+        shares = spec.quantity if quantity is None else quantity
+        self.journal(spec.symbol, self.fill_event(spec, shares, price, f"x{self._executions}.01"))
+
+    def fill_event(self, spec: OrderSpec, quantity: int, price: str = "100", exec_id: str = "") -> FillEvent:
+        return FillEvent(
+            at=self.at, ref=spec.ref, exec_id=exec_id, side=spec.side, quantity=quantity, price=D(price)
+        )
 
     def open(
         self, symbol: Symbol = SLV, side: Side = Side.BUY, quantity: int = 100, *,

@@ -11,7 +11,7 @@ from protocol.control_events import EquityEvent, KillLevelEvent, LockEvent, Unlo
 from protocol.events import AlarmEvent, HoldEvent, ReconciledEvent
 from protocol.risk.settings import CoolDown, RiskLimits
 from protocol.risk.words import KillLevel, Quote
-from protocol.values import STOP, Side
+from protocol.values import STOP, Side, Symbol
 from tests.journals import GLD, SLV, at, ref
 from tests.risk_stage import RiskStage, kinds
 
@@ -278,30 +278,52 @@ def test_no_drawdown_is_measured_where_none_is_asked_for() -> None:
 # --- R13 --------------------------------------------------------------------------------------------
 
 
-def test_r13_too_many_messages_for_each_executed_order_lock_the_symbol_for_the_day() -> None:
+def test_r13_too_many_messages_of_the_account_lock_the_symbols_that_they_come_from_for_the_day() -> None:
     risk = stage()
-    risk.open()  # one placement, one executed order
-    risk.change(18)
-    assert risk.look(1) == []
+    for second in range(4):
+        risk.trade(second, "1", symbol=GLD)  # a placement and two executed orders each, with one name
+    risk.open()
+    messages, executed = risk.gate.ledger.messages_today("", at(5))
+    assert (messages, executed) == (5, 9)
+    risk.change(94)
+    assert risk.look(6) == [], "99 messages are too few to say anything"
     risk.change(1)
-    (warning,) = risk.look(2)
+    (warning,) = risk.look(7)
     assert isinstance(warning, AlarmEvent)
-    assert (warning.code, warning.symbol) == ("MESSAGES_HIGH", "SLV")
-    assert risk.look(3) == [], "once a day"
-    risk.change(19)
-    assert kinds(risk.look(4)) == [], "39 messages for two"
+    assert (warning.code, warning.symbol) == ("MESSAGES_HIGH", "")
+    assert risk.look(8) == [], "once a day"
+    risk.change(99)
+    assert kinds(risk.look(9)) == [], "199 messages for nine orders and one"
     risk.change(1)
-    lock = the_lock(risk, 5)
-    assert (lock.kind, lock.symbol, lock.until) == ("messages", "SLV", risk.gate.ledger.day_end(at(5)))
+    lock = the_lock(risk, 10)
+    assert (lock.kind, lock.symbol, lock.until) == ("messages", "SLV", risk.gate.ledger.day_end(at(10)))
+
+
+def test_r13_a_symbol_over_it_in_an_account_that_is_not_is_left_alone() -> None:
+    risk = stage()
+    for second in range(10):
+        risk.trade(second, "0", symbol=GLD)
+    risk.change(120)
+    assert risk.gate.ledger.messages_per_execution(SLV, at(20)) == 120
+    assert kinds(risk.look(7300)) == []
+
+
+def test_r13_where_no_symbol_is_over_it_by_itself_the_account_is_locked() -> None:
+    names = [Symbol(f"S{number}") for number in range(10)]
+    risk = RiskStage(symbols=names)
+    risk.look()
+    for name in names:
+        risk.change(12, symbol=name)
+    assert the_lock(risk, 1).symbol == ""
 
 
 def test_r13_counts_anew_when_a_person_has_lifted_the_lock() -> None:
     risk = stage()
-    risk.change(20)
+    risk.change(100)
     lock = the_lock(risk, 1)
     risk.tell(UnlockEvent(at=at(2), lock=lock.lock, who="ann", why="seen"), stream="risk")
     assert kinds(risk.look(3)) == []
-    risk.change(20)
+    risk.change(100)
     assert the_lock(risk, 4).kind == "messages"
 
 

@@ -148,7 +148,7 @@ class FlatBefore(_FirstSends):
         scene, truth = self.scene, self.scene.truth
         if ref.role != MAIN or any(scene.fired.get(kind) for kind in LATE_FILLS):
             return
-        own = truth.own_position(ref.symbol)
+        own = truth.ours(ref.symbol)
         side = Side(order.action)
         self.hold(own * side.sign >= 0, f"{ref} ({side.value}) left while our orders held {own}")
         left = [
@@ -390,7 +390,7 @@ class WithinThePlan(Checker):
             for order in truth.live_of(ref.symbol)
             if is_entry(order)
         )
-        worst = abs(truth.own_position(ref.symbol) + working)
+        worst = abs(truth.ours(ref.symbol) + working)
         self.hold(worst <= cap, f"{ref.symbol} could come to hold {worst}, its trades may grow to {cap}")
 
 

@@ -53,10 +53,13 @@ MAX_SIGNALS: Final = 10_000
 
 @attrs.frozen
 class BookedOrder:
-    """An order that may still execute. `sent`: it has left, or the gate has let it."""
+    """An order that may still execute."""
 
     order: Order
     sent: bool
+    """It has left, or the gate has let it."""
+    waits: bool = False
+    """It is a child of an entry of which nothing has executed: the broker holds it until something has."""
 
     @property
     def ref(self) -> OrderRef:
@@ -174,6 +177,11 @@ class RiskBook:
             book.version += 1
             book.refused.add(ref)
 
+    def executions(self, symbol: Symbol) -> tuple[str, ...]:
+        """The executions that are known of a symbol, without their revisions."""
+        book = self._books.get(symbol)
+        return () if book is None else (*book.old, *book.state.position.executions)
+
     # --- looking things up ----------------------------------------------------------------------------
 
     @property
@@ -217,9 +225,10 @@ class RiskBook:
         """Orders that may still execute, of a symbol or of all; those that the gate refused are none."""
         for book in self._books.values() if symbol is None else filter(None, (self._books.get(symbol),)):
             yield from (BookedOrder(order, sent=True) for order in book.strays.values())
-            for order in () if book.state.trade is None else book.state.trade.orders:
+            trade = book.state.trade
+            for order in () if trade is None else trade.orders:
                 if order.live and order.ref not in book.refused:
-                    yield BookedOrder(order, _has_left(book, order))
+                    yield BookedOrder(order, _has_left(book, order), _waits(trade, order))
 
     def trade_of_signal(self, symbol: Symbol, signal_id: str) -> int | None:
         """The number of the trade that a signal has led to."""
@@ -234,6 +243,11 @@ class RiskBook:
 
 def _has_left(book: _SymbolBook, order: Order) -> bool:
     return order.status is not OrderStatus.CREATED or order.ref in book.sent
+
+
+def _waits(trade: LinkedOrders | None, order: Order) -> bool:
+    parent = None if trade is None or order.spec.parent is None else trade.find(order.spec.parent)
+    return parent is not None and not parent.filled and not parent.awaits_executions
 
 
 def _keep_strays(book: _SymbolBook) -> None:

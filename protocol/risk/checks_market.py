@@ -26,7 +26,8 @@ def switched_on(question: Question) -> Refused | None:
     """Kill levels and locks, and what a protection locks though its lock is not written yet."""
     level, symbol = question.standing.level, question.wish.symbol
     if level >= KillLevel.REDUCE:
-        text = f"kill level {level.name} ({level.value}): positions only become smaller"
+        why = question.standing.why or "no reason given"
+        text = f"kill level {level.name} ({level.value}), positions only become smaller: {why}"
         return Refused(f"K{level.value}", "kill_level", text)
     lock = question.standing.lock_on(symbol, question.at)
     if lock is not None:

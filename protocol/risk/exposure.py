@@ -45,25 +45,18 @@ def worst_case(held: int, orders: Iterable[BookedOrder]) -> WorstCase:
     """Of a position and its working orders."""
     bought, sold = 0, 0
     groups: dict[tuple[Side, str], int] = {}
-    known = tuple(orders)
-    waiting = {order.ref for order in known if order.enters and not order.order.filled}
-    for order in known:
+    for order in orders:
         shares = order.may_fill
         if order.enters:
             bought += shares if order.side is Side.BUY else 0
             sold += shares if order.side is Side.SELL else 0
-        elif not _waits(order, waiting):
+        elif not order.waits:
             # An order without a group is one of its own.
             group = order.spec.oca_group or str(order.ref)
             groups[order.side, group] = max(groups.get((order.side, group), 0), shares)
     back = sum(shares for (side, _), shares in groups.items() if side is Side.BUY)
     out = sum(shares for (side, _), shares in groups.items() if side is Side.SELL)
     return WorstCase(held, held - sold - out, held + bought + back)
-
-
-def _waits(order: BookedOrder, waiting: set[OrderRef]) -> bool:
-    """Whether it is a child of an entry of which nothing has executed: the broker holds it until then."""
-    return order.spec.parent is not None and order.spec.parent in waiting
 
 
 # --- dollars --------------------------------------------------------------------------------------

@@ -211,9 +211,11 @@ class Ledger:
 
     def _lift(self, lock: LockEvent, at: datetime) -> None:
         self._lifted_at[lock.kind, lock.symbol] = at
-        if lock.kind == LockKind.MESSAGES.value and (entry := self._symbols.get(Symbol(lock.symbol))):
-            entry.messages = 0
-            entry.executed.clear()
+        if lock.kind == LockKind.MESSAGES.value:
+            for symbol, entry in self._symbols.items():
+                if lock.symbol in (ACCOUNT, symbol):
+                    entry.messages = 0
+                    entry.executed.clear()
 
     def _of(self, symbol: Symbol) -> SymbolLedger:
         found = self._symbols.get(symbol)
@@ -336,13 +338,19 @@ class Ledger:
             count += 1
         return count
 
-    def messages_per_execution(self, symbol: Symbol, at: datetime) -> float:
+    def messages_today(self, symbol: str, at: datetime) -> tuple[int, int]:
+        """Placements, changes and cancels of the day, and executed orders; of all for the empty symbol."""
+        if not self.is_today(at):
+            return 0, 0
+        names = self._symbols if symbol == ACCOUNT else (Symbol(symbol),)
+        entries = [self._symbols[name] for name in names if name in self._symbols]
+        return sum(entry.messages for entry in entries), sum(len(entry.executed) for entry in entries)
+
+    def messages_per_execution(self, symbol: str, at: datetime) -> float:
         """(placements + changes + cancels) / (executed orders + 1) of the day, as IB reckons its
-        order efficiency ratio (IBKR knowledge base 1343: above 20 is excessive)."""
-        entry = self._symbols.get(symbol)
-        if entry is None or not self.is_today(at):
-            return 0.0
-        return entry.messages / (len(entry.executed) + 1)
+        order efficiency ratio (IBKR knowledge base 1343: an account's above 20 is excessive)."""
+        messages, executed = self.messages_today(symbol, at)
+        return messages / (executed + 1)
 
 
 _CROSSED: Final = frozenset({CodeClass.REQUEST_REFUSED, CodeClass.ORDER_NOTICE})

@@ -40,6 +40,8 @@ MESSAGES_HIGH, LIMIT_LOCK, KILL_LEVEL = "MESSAGES_HIGH", "LIMIT_LOCK", "KILL_LEV
 """Codes of alarms."""
 WARN_AT: Final = 0.5
 """Part of R13's limit at which a person is told."""
+FEW_MESSAGES: Final = 100
+"""Of a day: the ratio of so few says nothing yet (IB means programs that send thousands)."""
 BEST_GROWS: Final = Decimal("1.001")
 """A new best equity is worth a row of the journal when it is so many times the old one."""
 NO_PRICE: Final = 1e7
@@ -159,11 +161,11 @@ def _new_locks(gate: Watched, around: Surroundings, day: Reckoning, at: datetime
 
 def _limit_locks(gate: Watched, around: Surroundings, day: Reckoning, at: datetime) -> Iterator[WantedLock]:
     limits, ledger = gate.standing.limits, gate.ledger
+    yield from _messages(limits, ledger, at)
     for symbol in ledger.symbols:
         yield from _fills_off_market(limits, ledger, around, symbol, at)
         yield from _repeated_trades(limits, ledger, symbol, at)
         yield from _refusals(limits, ledger, symbol, at)
-        yield from _messages(limits, ledger, symbol, at)
         yield from loss_locks(gate, day, symbol, at=at)
 
 
@@ -209,12 +211,31 @@ def _refusals(limits: RiskLimits, ledger: Ledger, symbol: Symbol, at: datetime) 
         yield WantedLock(symbol, LockKind.REJECTS, reason)
 
 
-def _messages(limits: RiskLimits, ledger: Ledger, symbol: Symbol, at: datetime) -> Iterator[WantedLock]:
-    """R13: for the rest of the day, since the day is what IB reckons its ratio of."""
-    ratio = ledger.messages_per_execution(symbol, at)
-    if ratio >= limits.max_messages_per_execution:
-        reason = f"{ratio:.1f} order messages for each executed order today (max_messages_per_execution)"
-        yield WantedLock(symbol, LockKind.MESSAGES, reason, ledger.day_end(at))
+def _messages(limits: RiskLimits, ledger: Ledger, at: datetime) -> Iterator[WantedLock]:
+    """R13: the ratio is the account's, what it comes from are symbols, and the day is what IB reckons it of.
+
+    A symbol that hardly trades and trails its stop is over it by itself, which nobody minds.
+    """
+    most = limits.max_messages_per_execution
+    ratio = message_ratio(ledger, at)
+    if ratio < most:
+        return
+    of = f"{ratio:.1f} order messages for each executed order of the account today"
+    until, alone = ledger.day_end(at), True
+    for symbol in ledger.symbols:
+        own = ledger.messages_per_execution(symbol, at)
+        if own >= most:
+            alone = False
+            reason = f"{of}, {own:.1f} of this symbol (max_messages_per_execution)"
+            yield WantedLock(symbol, LockKind.MESSAGES, reason, until)
+    if alone:
+        yield WantedLock(ACCOUNT, LockKind.MESSAGES, f"{of} (max_messages_per_execution)", until)
+
+
+def message_ratio(ledger: Ledger, at: datetime) -> float:
+    """R13's ratio of the account; 0 while there are few messages."""
+    messages, _ = ledger.messages_today(ACCOUNT, at)
+    return 0.0 if messages < FEW_MESSAGES else ledger.messages_per_execution(ACCOUNT, at)
 
 
 def loss_locks(gate: Watched, day: Reckoning, symbol: Symbol, *, at: datetime) -> Iterator[WantedLock]:
@@ -321,11 +342,10 @@ def _equity(day: Reckoning, at: datetime) -> Iterator[EquityEvent]:
 def _warnings(gate: Watched, at: datetime) -> Iterator[AlarmEvent]:
     """R13 at half of its limit, once a day."""
     ledger, most = gate.ledger, gate.standing.limits.max_messages_per_execution
-    for symbol in ledger.symbols:
-        ratio = ledger.messages_per_execution(symbol, at)
-        if ratio >= most * WARN_AT and not ledger.warned(MESSAGES_HIGH, symbol, at):
-            text = f"{symbol}: {ratio:.1f} order messages for each executed order today, {most} locks it"
-            yield AlarmEvent(at=at, cause=LIMITS, code=MESSAGES_HIGH, text=text, symbol=symbol)
+    ratio = message_ratio(ledger, at)
+    if ratio >= most * WARN_AT and not ledger.warned(MESSAGES_HIGH, ACCOUNT, at):
+        text = f"{ratio:.1f} order messages for each executed order today; {most} lock what they come from"
+        yield AlarmEvent(at=at, cause=LIMITS, code=MESSAGES_HIGH, text=text)
 
 
 def _is_sane(quote: Quote, limits: RiskLimits) -> bool:

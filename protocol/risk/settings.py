@@ -127,6 +127,8 @@ class RiskLimits:
     """Part of the best equity of the day; then kill level REDUCE."""
     # R13
     max_messages_per_execution: int = 20
+    """Of the account in a day, once there are a hundred messages (IB's order efficiency ratio); then the
+    symbols that are over it by themselves are locked for the day."""
     # R16
     restricted: tuple[Symbol, ...] = ()
     """Never entered."""
