@@ -13,8 +13,8 @@ import attrs
 
 from actors.alerts import open_channels
 from actors.config_files import load_settings, read_secret
-from actors.known_secrets import KNOWN
 from actors.flow_api import load_predictions
+from actors.known_secrets import KNOWN
 from actors.market_folder import MarketFolderError, load_market, signals_path
 from actors.run_service import DEMO_HOURS, embedded_service, embedded_sources
 from protocol.alert_settings import AlertChannel

@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from actors.child import ChildSpec, ChildState, SupervisorSpec
+from actors.file_source import FileSignals
 from actors.flow_access import MACHINE_ALLOWANCE_LOOP_S
 from actors.market_clock import MarketClock
 from actors.signal_desk import SignalCounts, SignalDesk, SourceStatistics
@@ -173,7 +174,7 @@ class Sources:
             case WebhookSource():
                 return _Seat(settings, WebhookSignals(settings, secret, desk=desk, clock=clock), ())
             case FileSource():
-                raise ValueError(f"a source of kind {KINDS[type(settings)]} is not in this version")
+                return _Seat(settings, FileSignals(settings, desk=desk, clock=clock, marks=self._marks), ())
 
     # --- in the tree ------------------------------------------------------------------------------
 

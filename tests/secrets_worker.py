@@ -1,4 +1,4 @@
-"""A program: the trading system with an actor at the edge that holds keys and crashes in every way with them."""
+"""A program: the trading system with an actor at the edge that holds keys, tells them and dies of them."""
 
 from __future__ import annotations
 

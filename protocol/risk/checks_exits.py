@@ -15,7 +15,7 @@ from protocol.risk.checks_orders import off_grid
 from protocol.risk.question import far_side
 from protocol.risk.settings import RiskLimits
 from protocol.risk.words import ContractFacts, Quote, Refused
-from protocol.values import OrderRef, OrderSpec, Purpose, Side, exact
+from protocol.values import OrderRef, OrderSpec, Purpose, exact
 
 
 def exit_refusal(
@@ -74,7 +74,7 @@ def collar_refusal(
 def _size_refusal(
     spec: OrderSpec, known: Order | None, book: RiskBook, together: frozenset[OrderRef]
 ) -> Refused | None:
-    trade, held = book.trade(spec.symbol), book.position(spec.symbol)
+    held = book.position(spec.symbol)
     entering = sum(
         order.may_fill for order in book.live(spec.symbol) if order.enters and order.side is not spec.side
     )
@@ -82,13 +82,9 @@ def _size_refusal(
     if there == 0:
         wrong = "on the wrong side of" if held else "of"
         return Refused("R22", "nothing_to_close", f"{spec.ref.role} {wrong} a position of {held}")
-    filled = 0 if known is None else known.filled
-    wanted = spec.quantity - filled
-    if spec.purpose is Purpose.STOP and trade is not None:
-        # An execution of another exit may have crossed its growth. For that moment it covers too much, and
-        # the next resize puts it right; refused, it would cover too little.
-        entered = sum(order.filled for order in trade.orders if _entered(order, spec.side))
-        there = max(there, entered + entering - filled)
+    wanted = spec.quantity if known is None else min(spec.quantity, known.spec.quantity) - known.filled
+    # The smaller: an execution of another exit, of which the broker takes off as many shares here, may have
+    # crossed a growth. For that moment it covers too much; refused, it would cover too little.
     if spec.purpose is Purpose.CLOSE:
         # As asked: the broker takes off by itself what another exit of the group has executed.
         wanted += sum(
@@ -101,7 +97,3 @@ def _size_refusal(
         text = f"{spec.ref.role} for {wanted} shares where {there} are to be closed"
         return Refused("R22", "more_than_held", text)
     return None
-
-
-def _entered(order: Order, leaving: Side) -> bool:
-    return order.purpose is Purpose.ENTRY and order.spec.side is not leaving
