@@ -13,9 +13,10 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import attrs
+import h11
 import trio
 import trio_websocket
-from wsproto.utilities import LocalProtocolError
+from wsproto.utilities import ProtocolError
 
 from protocol.feed_messages import MAX_MESSAGE_BYTES
 from protocol.loopback import is_loopback
@@ -28,6 +29,12 @@ MAX_HANDSHAKE_BYTES = 65_536
 """What the other side may say before the connection is a websocket."""
 END_GRACE_LOOP_S = 0.05
 """Between the end of a connection and giving up on its handshake, which may have just come."""
+
+_BROKEN = (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, ProtocolError, h11.ProtocolError)
+"""What the library raises, at times from tasks of its own, when the other side does not keep to the protocol.
+
+It stumbles over its own answer to garbage: an error of its own side then means one of the other side.
+"""
 
 
 @attrs.frozen
@@ -156,8 +163,12 @@ class FeedConnection:
                 nursery.cancel_scope.cancel()
         except* trio_websocket.ConnectionRejected as rejected:
             self._ending = _rejection(rejected)
-        except* (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, LocalProtocolError):
+        except* _BROKEN:
             pass
+        except* UnicodeDecodeError:
+            # The library takes the headers of an answer for ASCII. Later, it would be a fault of ours.
+            if stream.open:
+                raise
 
     async def _converse(self, stream: _WatchedStream, nursery: trio.Nursery) -> None:
         with trio.move_on_after(self._handshake_loop_s) as handshake:
@@ -281,7 +292,7 @@ async def _try_to(action: Callable[..., Awaitable[None]], *arguments: object) ->
     """Whether it could be done; if not, the connection is closing, and whoever listens learns why."""
     try:
         await action(*arguments)
-    except (trio_websocket.ConnectionClosed, LocalProtocolError):
+    except _BROKEN:
         return False
     return True
 

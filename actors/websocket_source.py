@@ -46,8 +46,9 @@ MAX_AGE_S = 10.0
 HANDSHAKE_LOOP_S = 10.0
 """For the connection, and once more for the handshake and the subscription."""
 MAX_BAD_IN_A_ROW = 100
-BODIES_AT_ONCE, BODIES_PER_LOOP_S = 400, 200.0
-"""Predictions that are taken; a feed that brings more is read more slowly, and trading goes on."""
+PACE = (400, 200.0)
+"""Predictions that are taken at once, and a second in the long run; a feed that brings more is read more
+slowly, and trading goes on."""
 SAVE_LOOP_S = 1.0
 """How old the saved sequence number may be: after a crash so much is asked for twice."""
 RECONNECT = Backoff(min_loop_s=0.5, max_loop_s=30.0, healthy_after_loop_s=10.0)
@@ -74,6 +75,7 @@ class WebSocketSignals:
         tickers: Iterable[str],
         random: Random,
         marks: Marks,
+        pace: tuple[int, float] = PACE,
         reconnect: Backoff = RECONNECT,
         handshake_loop_s: float = HANDSHAKE_LOOP_S,
         tls: ssl.SSLContext | None = None,
@@ -86,7 +88,7 @@ class WebSocketSignals:
         self._random, self._marks, self._reconnect = random, marks, reconnect
         self._handshake_loop_s, self._tls = handshake_loop_s, tls
         self._sequence: FeedSequence | None = None
-        self._bucket = Bucket(BODIES_AT_ONCE, BODIES_PER_LOOP_S)
+        self._bucket = Bucket(*pace)
         self._health = SourceHealth()
         self._connection: FeedConnection | None = None
         self._opened_loop = math.inf

@@ -43,6 +43,11 @@ class Allowances:
         self._all, self._each = Bucket(*everybody), each
         self._of: OrderedDict[str, Bucket] = OrderedDict()
 
+    @property
+    def senders(self) -> int:
+        """How many are remembered."""
+        return len(self._of)
+
     def take(self, sender: str, loop_s: float) -> float:
         """0 when one was taken, else how long to wait."""
         own = self._of.setdefault(sender, Bucket(*self._each))

@@ -137,10 +137,7 @@ def keep_protected(chores: Chores) -> None:
         _close(chores, "an exit filled while the entry was still working")
         return
     if trade.concluded_by in EXITED:
-        reason = "an order to add filled after the exits had"
-        _close(chores, reason)
-        # No stop is left that would cover it until it is closed.
-        chores.emit(AlarmEvent(at=chores.at, code="LATE_FILL", text=reason, symbol=chores.plan.symbol))
+        _close_uncovered(chores, "an order to add filled after the exits had")
         return
     believe_the_broker(chores)
     # Exits that were joined come first, so that the others see that they are on their way.
@@ -158,7 +155,7 @@ def _keep_tranche(chores: Chores, index: int, shares: int) -> None:
     stop = trade.exit(Purpose.STOP, index)
     if stop is not None and stop.status is OrderStatus.FILLED and shares:
         # It filled while its growth was on its way: what it did not cover goes the same way.
-        _close(chores, "the stop filled before it had grown")
+        _close_uncovered(chores, "the stop filled before it had grown")
     elif stop is None or stop.status in TERMINAL:
         if shares:
             _replace_stop(chores, index, shares)
@@ -350,6 +347,12 @@ def _join_target(chores: Chores, index: int, shares: int) -> None:
     spec = target_spec(ref, trade, index, shares, chores.state.position.average_price, grid, group)
     if spec is not None:
         chores.emit(NewOrderEvent(at=chores.at, cause="exits were joined", ref=ref, order=spec))
+
+
+def _close_uncovered(chores: Chores, reason: str) -> None:
+    """Until it is closed no stop covers all of it, and a person should know (INV-01)."""
+    _close(chores, reason)
+    chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=reason, symbol=chores.plan.symbol))
 
 
 def _close(chores: Chores, reason: str) -> None:

@@ -7,12 +7,12 @@ import re
 import pytest
 
 PAPER = "paper"
-_ASKS = re.compile(rf"(?<!not )\b{PAPER}\b")
+ASKS = re.compile(rf"(?<!not )\b{PAPER}\b")
 
 
 def asks_for_paper(config: pytest.Config) -> bool:
     """Whether `-m` names the marker: nobody's account is touched by running everything."""
-    return bool(_ASKS.search(config.option.markexpr or ""))
+    return bool(ASKS.search(config.option.markexpr or ""))
 
 
 @pytest.hookimpl(tryfirst=True)

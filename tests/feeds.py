@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import json
-import random
 import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from random import Random
 from typing import Protocol
 
 import attrs
@@ -20,10 +22,17 @@ import trio_websocket
 from actors.market_clock import MarketClock
 from actors.signal_desk import SignalDesk
 from actors.supervisor import ChildSpec, Supervisor, SupervisorSpec
+from actors.websocket_source import PACE, WebSocketSignals
 from protocol.events import PredictionSignalEvent, SystemEvent
+from protocol.redaction import Secret
+from protocol.source_settings import WebSocketSource
 from protocol.supervision_plan import Backoff
 from tests.signal_bench import ListJournal
 
+TOKEN = "canary-token-0123"
+SUBSCRIBE = '{"subscribe": {tickers_json}, "list": "{tickers}", "after": {last_seq}}'
+Line = trio_websocket.WebSocketConnection
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 START = datetime(2019, 2, 11, 15, 0, tzinfo=UTC)
 QUICK = Backoff(min_loop_s=0.01, max_loop_s=0.05, healthy_after_loop_s=0.1)
 
@@ -51,7 +60,7 @@ def envelope(seq: int, name: str = "") -> str:
 class Feed:
     """A websocket server whose every connection does what `behave` says; it keeps what clients told it."""
 
-    behave: Callable[[int, trio_websocket.WebSocketConnection], Awaitable[None]]
+    behave: Callable[[int, Line], Awaitable[None]]
     """Called with the number of the connection, from 1; the connection is closed when it returns."""
     url: str = ""
     headers: list[dict[str, str]] = attrs.Factory(list)
@@ -66,7 +75,7 @@ class Feed:
         with suppress(trio_websocket.ConnectionClosed):
             await self.behave(number, connection)
 
-    async def hear(self, connection: trio_websocket.WebSocketConnection) -> str | bytes:
+    async def hear(self, connection: Line) -> str | bytes:
         message = await connection.get_message()
         self.heard.append(message)
         return message
@@ -74,7 +83,7 @@ class Feed:
 
 @asynccontextmanager
 async def feeding(
-    behave: Callable[[int, trio_websocket.WebSocketConnection], Awaitable[None]],
+    behave: Callable[[int, Line], Awaitable[None]],
 ) -> AsyncIterator[Feed]:
     feed = Feed(behave)
     async with trio.open_nursery() as nursery:
@@ -98,6 +107,17 @@ async def raw_server(answer: Callable[[trio.SocketStream], Awaitable[None]]) -> 
         listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
         yield listeners[0].socket.getsockname()[1]
         nursery.cancel_scope.cancel()
+
+
+def accept_handshake(request: bytes) -> bytes:
+    """The answer of a websocket server to that handshake (RFC 6455, 4.2.2)."""
+    lines = request.split(b"\r\n")
+    key = next(line.split(b": ")[1] for line in lines if line.lower().startswith(b"sec-websocket-key"))
+    proof = base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n"
+    )
 
 
 # --- the bench ------------------------------------------------------------------------------------
@@ -169,7 +189,7 @@ class SourceBench:
             record=self.lives.append,
             market_now=self.clock.now,
             next_epoch=next_epoch,
-            rng=random.Random(0),
+            rng=Random(0),
             on_stuck=_never_stuck,
         )
         turns = itertools.cycle(child.id for child in children)
@@ -201,3 +221,31 @@ def memory_grows_less_than(limit_bytes: int) -> Iterator[None]:
     finally:
         tracemalloc.stop()
     assert peak - before < limit_bytes, f"{(peak - before) / 1e6:.1f} MB"
+
+
+def listening(bench: SourceBench, url: str, **changes: object) -> WebSocketSignals:
+    """A websocket source on the bench, quick to try again; `changes` of its settings or its own."""
+    plan = {"keep_alive_loop_s": 5.0, "silence_loop_s": 10.0, "subscribe": SUBSCRIBE, "name": "feed"}
+    tls = changes.pop("tls", None)
+    tickers = changes.pop("tickers", ())
+    handshake_loop_s = changes.pop("handshake_loop_s", 2.0)
+    pace = changes.pop("pace", PACE)
+    return WebSocketSignals(
+        WebSocketSource(url=url, **{**plan, **changes}),  # type: ignore[arg-type]
+        Secret(TOKEN),
+        desk=bench.desk,
+        clock=bench.clock,
+        tickers=tickers,  # type: ignore[arg-type]
+        random=Random(0),
+        marks=bench,
+        pace=pace,  # type: ignore[arg-type]
+        reconnect=QUICK,
+        handshake_loop_s=handshake_loop_s,  # type: ignore[arg-type]
+        tls=tls,  # type: ignore[arg-type]
+    )
+
+
+async def stay(line: Line) -> None:
+    """Until the client is gone."""
+    while True:
+        await line.get_message()

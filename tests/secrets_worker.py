@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -31,14 +32,14 @@ class Keys:
 async def leak(keys: Keys) -> None:
     """What careless code does with a key: log it, log what failed with it, die of it."""
     log = structlog.get_logger("run")
-    for key in keys.texts:
-        log.warning(f"using key {key}", headers={"X-API-Key": key}, bearer=f"Bearer {key}")
-        logging.getLogger("careless").error("GET https://user:%s@host/x?api_key=%s", key, key)
-        try:
-            async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as client:
+        for key in keys.texts:
+            log.warning(f"using key {key}", headers={"X-API-Key": key}, bearer=f"Bearer {key}")
+            logging.getLogger("careless").error("GET https://user:%s@host/x?api_key=%s", key, key)
+            try:
                 await client.get(f"http://127.0.0.1:9/bot{key}/x?key={key}", headers={"X-API-Key": key})
-        except httpx2.HTTPError as error:
-            log.error("request failed", request=repr(error.request.url), error=repr(error), exc_info=True)
+            except httpx2.HTTPError as error:
+                log.error("request failed", request=repr(error.request.url), error=repr(error), exc_info=True)
     _crash(keys.texts)
 
 

@@ -341,7 +341,6 @@ WRONG = {
     "events --state {state} --limit -1": "--limit: must not be negative",
     "show ZZZ --state {state}": "known: GLD, SLV",
     "why nobody --state {state}": "knows no signal",
-    "positions": "--state",
     "events --state {state} --typo": "--typo",
 }
 

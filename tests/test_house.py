@@ -310,7 +310,8 @@ def is_face(node: ast.ClassDef) -> bool:
 
 def test_everything_that_travels_is_a_frozen_attrs_class() -> None:
     travelling = {
-        "protocol/events.py", "protocol/control_events.py", "protocol/source_settings.py",
+        "protocol/events.py", "protocol/control_events.py", "protocol/control_requests.py",
+        "protocol/control_answers.py", "protocol/source_settings.py",
         "protocol/alert_settings.py", "protocol/risk/words.py", "protocol/risk/settings.py",
         "protocol/reports.py", "protocol/commands.py", "protocol/settings.py",
     }  # fmt: skip

@@ -15,7 +15,7 @@ from actors.operator import Operator, RiskHands
 from actors.overview import Overview, RunIdentity
 from actors.signal_desk import SignalCounts, SourceStatistics
 from actors.sources import SourceStatus
-from actors.system import SYMBOL_PREFIX
+from actors.system_views import SYMBOL_PREFIX
 from protocol.control_answers import (
     Answer,
     Declined,
@@ -81,6 +81,7 @@ class FakeSources:
         )  # fmt: skip
 
     def start(self, name: str, *, who: str) -> None:
+        self.asked.append(("start", name, who))
         raise ValueError(f"{name} runs already")
 
     def stop(self, name: str, *, who: str) -> None:
@@ -212,13 +213,13 @@ def test_a_resume_lifts_only_its_own_and_names_what_still_holds() -> None:
 def test_a_lock_opens_by_itself_when_its_time_has_come() -> None:
     async def story(world: World) -> None:
         person = Person(world)
-        assert "for 2 minutes" in person.do(LockSymbol(symbol="SLV", minutes=2, why="auction"))
+        assert "for 0.2 minutes" in person.do(LockSymbol(symbol="SLV", minutes=0.2, why="auction"))
         told = person.ask(AskLocks())
         assert isinstance(told, LocksTold)
         (lock,) = told.locks
         assert lock.until is not None
-        assert (lock.until - lock.at).total_seconds() == 120
-        await trio.sleep(125)
+        assert (lock.until - lock.at).total_seconds() == 12
+        await trio.sleep(14)
         assert person.ask(AskLocks()) == attrs.evolve(told, locks=())
         assert "more than 0" in person.declined(LockSymbol(minutes=-1, why="x"))
 
@@ -264,7 +265,7 @@ def test_closing_everything_has_to_be_confirmed() -> None:
         assert "closing SLV (+100), GLD (-100)" in said
         await world.until(lambda: world.position(SLV) == world.position(GLD) == 0)
         assert "every symbol is flat" in person.do(FlattenPositions(why="again", confirmed=True))
-        assert [outcome for _, _, outcome in person.noted][0].startswith("declined: this closes every")
+        assert next(outcome for _, _, outcome in person.noted).startswith("declined: this closes every")
 
     tell(story)
 
@@ -366,7 +367,7 @@ def test_a_symbol_restarts_on_a_persons_word_and_keeps_its_position() -> None:
         person = Person(world)
         await world.enter(SLV)
         assert "starts anew" in person.do(RestartSymbol(symbol="SLV", why="looks odd"))
-        await world.until(lambda: world.system.symbols[SLV].ready)
+        await world.until(lambda: "symbol:SLV" in world.restarts() and world.system.symbols[SLV].ready)
         told = person.ask(AskSymbol(symbol="SLV"))
         assert isinstance(told, SymbolTold)
         assert (told.actor.epoch, told.actor.restarts, told.line.position) == (2, 1, 100)
@@ -413,7 +414,8 @@ def test_sources_are_started_stopped_and_given_tickers() -> None:
         person.do(StopSource(source="flow"))
         person.do(SetTickers(source="flow", tickers=("slv", "GLD", "slv")))
         assert person.sources.asked == [
-            ("stop", "flow", "ann@pts/1"), ("tickers", "flow", ("SLV", "GLD"), "ann@pts/1")
+            ("start", "flow", "ann@pts/1"), ("stop", "flow", "ann@pts/1"),
+            ("tickers", "flow", ("SLV", "GLD"), "ann@pts/1")
         ]  # fmt: skip
         told = person.ask(AskSources())
         assert isinstance(told, SourcesTold)

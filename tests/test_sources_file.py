@@ -283,5 +283,8 @@ def test_a_long_file_is_read_in_pieces(tmp_path: Path) -> None:
     again.drop()
     fresh = FileTail(path, None, from_start=False)
     assert fresh.look().lines == ()
-    assert fresh.mark == mark
+    assert mark is not None
+    assert fresh.mark is not None
+    assert [json.loads(each)["lines"] for each in (mark, fresh.mark)] == [1001, 1001]
+    assert json.loads(fresh.mark)["offset"] == json.loads(mark)["offset"] == 2999
     fresh.drop()

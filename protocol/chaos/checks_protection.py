@@ -65,7 +65,7 @@ class Covered(_PerSymbol):
         truth = self.scene.truth
         return (
             f"{symbol}: a position of {truth.position(symbol)}, ours {truth.ours(symbol)}, had stops of"
-            f" {truth.stops(symbol)} and {truth.closing(symbol)} closing"
+            f" {truth.stops(symbol)} and {self.scene.closing(symbol)} closing"
         )
 
     def _update(self, symbol: Symbol, stretch: Stretch) -> None:
@@ -76,7 +76,7 @@ class Covered(_PerSymbol):
     def _judge(self, symbol: Symbol, stretch: Stretch) -> None:
         self.worst_s = max(self.worst_s, stretch.lasted_s)
         truth = self.scene.truth
-        flattening = truth.stops(symbol) + truth.closing(symbol) >= abs(truth.ours(symbol))
+        flattening = truth.stops(symbol) + self.scene.closing(symbol) >= abs(truth.ours(symbol))
         warned = self.scene.word.alarmed_at.get(symbol, -1.0) >= stretch.began_at - CALM_S
         calm_s = DISTURBED_S if flattening and warned else CALM_S
         if stretch.too_long(calm_s, DISTURBED_S):

@@ -73,6 +73,8 @@ WIRE_KINDS: Final = frozenset(
 """Faults that lie on the wire or the venue for a while, during which nobody could act."""
 DISTURBED_S: Final = 40.0
 """After a fault that concerns orders, what it brought about may take a poll of the books to be seen."""
+LINGERING_S: Final = {"oca_race": 900.0, "withhold_execution": 900.0}
+"""Faults that show only when the order that they were done to fills."""
 _DURATIONS: Final = ("duration_loop_s", "duration_s", "by_s", "hold_s", "down_loop_s")
 
 
@@ -92,7 +94,11 @@ class Truth:
     def take(self, happening: Happening) -> None:
         match happening:
             case PositionChanged(contract=contract, quantity=quantity):
-                self.positions[Symbol(contract_key(contract))] = quantity
+                symbol = Symbol(contract_key(contract))
+                self.positions[symbol] = quantity
+                if quantity == 0:
+                    # Whose shares they were has no meaning any more: what comes now begins anew.
+                    self._own[symbol] = 0
             case Executed(order=order, execution=execution) | ExecutionCorrected(order=order, execution=execution):
                 self._note_order(order)
                 self._note_execution(execution)
@@ -125,7 +131,7 @@ class Truth:
         return self.positions.get(symbol, 0)
 
     def own_position(self, symbol: Symbol) -> int:
-        """What our own orders alone have made."""
+        """What our own orders alone have made since the position was flat."""
         return self._own.get(symbol, 0)
 
     def live_of(self, symbol: Symbol) -> Iterator[VenueOrder]:
@@ -144,15 +150,6 @@ class Truth:
             order.remaining
             for order in self.live_of(symbol)
             if order.order.order_type in STOP_TYPES and order.order.action == side and works(order)
-        )
-
-    def closing(self, symbol: Symbol) -> int:
-        """Shares of our orders that close at the market, at work now."""
-        side = "SELL" if self.position(symbol) > 0 else "BUY"
-        return sum(
-            order.remaining
-            for order in self.live_of(symbol)
-            if order.order.action == side and works(order) and closes_now(order)
         )
 
     def most_closed(self, symbol: Symbol) -> int:
@@ -175,15 +172,6 @@ def works(order: VenueOrder) -> bool:
     return order.status in WORKING and "child" not in order.why_held
 
 
-def closes_now(order: VenueOrder) -> bool:
-    """One of ours that flattens, or a target that was turned into a close."""
-    ref = ref_of(order)
-    if ref is None:
-        return False
-    purpose = purpose_of(ref.role)
-    return purpose is Purpose.CLOSE or (purpose is Purpose.TARGET and order.order.order_type == "MKT")
-
-
 def ref_of(order: VenueOrder) -> OrderRef | None:
     return OrderRef.parse(order.order.order_ref) if order.order.order_ref else None
 
@@ -204,6 +192,8 @@ class Intent:
     asked: int = 1
     """How often it was asked for: the placement and each change."""
     order_id: int = 0
+    closes: bool = False
+    """A target that is to close the position now."""
 
 
 class Word:
@@ -232,8 +222,9 @@ class Word:
         match event:
             case NewOrderEvent(ref=ref, order=order):
                 self.intents[ref] = Intent(order, (process, self.epoch(ref.symbol)))
-            case ModifyOrderEvent(ref=ref, order=order) if ref in self.intents:
+            case ModifyOrderEvent(ref=ref, order=order, why=why) if ref in self.intents:
                 intent = self.intents[ref]
+                intent.closes = intent.closes or why == "close"
                 intent.order, intent.asked = order, intent.asked + 1
                 intent.epoch = (process, self.epoch(ref.symbol))
             case OrderSentEvent(ref=ref, order_id=order_id):
@@ -307,6 +298,21 @@ class Scene:
         """Whether something has lately been done to orders, to messages, or to the system itself."""
         return self.loop_s < self._disturbed_until
 
+    def closing(self, symbol: Symbol) -> int:
+        """Shares of our orders at work that close at the market: a target that was turned into one, too."""
+        side = "SELL" if self.truth.position(symbol) > 0 else "BUY"
+        return sum(
+            order.remaining
+            for order in self.truth.live_of(symbol)
+            if order.order.action == side and works(order) and self._closes(ref_of(order))
+        )
+
+    def _closes(self, ref: OrderRef | None) -> bool:
+        if ref is None:
+            return False
+        intent = self.word.intents.get(ref)
+        return purpose_of(ref.role) is Purpose.CLOSE or (intent is not None and intent.closes)
+
     def pass_time(self, loop_s: float) -> None:
         """Time up to the next entry, under the circumstances of the last one."""
         if self.alive and self.link == "up":
@@ -346,7 +352,7 @@ class Scene:
 
     def _fault(self, kind: str) -> None:
         self._count(kind)
-        lasts_s = self._lasts.get(kind, 0.0)
+        lasts_s = max(self._lasts.get(kind, 0.0), LINGERING_S.get(kind, 0.0))
         if kind in WIRE_KINDS:
             self._hindered_until = max(self._hindered_until, self.loop_s + lasts_s)
         if kind not in QUIET_KINDS:

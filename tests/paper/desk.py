@@ -30,8 +30,7 @@ ENDED: Final = frozenset({"Cancelled", "ApiCancelled", "Filled", "Inactive"})
 REFUSALS: Final = frozenset({CodeClass.ORDER_REFUSED, CodeClass.REQUEST_REFUSED})
 BUSY_LOOP_S: Final = 60.0
 """For so long TWS may hold a client id whose session is gone."""
-QUIET_LOOP_S: Final = 0.5
-"""Of silence, after which nothing more is expected to come by itself."""
+HOURS_NOTICE: Final = 399
 
 DEFAULT_SYMBOL: Final = Symbol("SPY")
 
@@ -53,6 +52,9 @@ class Target:
     fills: bool = False
     """Whether one share may be bought and sold again."""
     patience_loop_s: float = 10.0
+    """For each answer."""
+    quiet_loop_s: float = 1.0
+    """After which nothing more is expected to come by itself."""
 
     @classmethod
     def of_environment(cls) -> Target:
@@ -68,6 +70,7 @@ class Target:
             symbol=Symbol(os.environ.get("RINGFENCE_PAPER_SYMBOL", "SPY").upper()),
             fills=os.environ.get("RINGFENCE_PAPER_FILLS", "") == "1",
             patience_loop_s=float(os.environ.get("RINGFENCE_PAPER_PATIENCE_S", "10")),
+            quiet_loop_s=float(os.environ.get("RINGFENCE_PAPER_QUIET_S", "1")),
         )
 
 
@@ -81,6 +84,7 @@ class PaperDesk:
         self.target, self.desk, self.account = target, desk, account
         self.contract, self.grid = found.contract, found.grid
         self.price = Decimal(str(found.price))
+        self._sent: list[int] = []
 
     @classmethod
     async def open(cls, target: Target) -> PaperDesk:
@@ -135,6 +139,7 @@ class PaperDesk:
     def send(self, order: tws.Order, order_id: int | None = None) -> int:
         """Place it, or with the id of another one modify that. The order's id."""
         used = self.desk.fresh_order_id() if order_id is None else order_id
+        self._sent.append(used)
         self.desk.send(tws.PlaceOrder(used, self.contract, order))
         return used
 
@@ -161,7 +166,7 @@ class PaperDesk:
 
     async def quiet(self) -> None:
         """Until what follows by itself has been heard."""
-        await self.desk.listen(QUIET_LOOP_S)
+        await self.desk.listen(self.target.quiet_loop_s)
 
     # --- what was heard -----------------------------------------------------------------------------
 
@@ -185,6 +190,11 @@ class PaperDesk:
     def codes(self, order_id: int, *, since: int = 0) -> list[int]:
         return [error.code for error in self.desk.errors(order_id, since=since)]
 
+    def answer(self, order_id: int, *, since: int) -> str:
+        """The codes that an order or request was answered with, notices about market hours apart."""
+        codes = [f"error {code}" for code in self.codes(order_id, since=since) if code != HOURS_NOTICE]
+        return ", ".join(codes) or "no error"
+
     def refused(self, order_id: int, since: int) -> str:
         """The refusal in words; "" for none."""
         refusals = [
@@ -192,22 +202,26 @@ class PaperDesk:
         ]
         return f"{refusals[0].code}: {refusals[0].text}" if refusals else ""
 
-    def story(self, order_id: int, *, since: int) -> list[str]:
-        """What was heard of one order, in order, repetitions once."""
+    def story(self, *order_ids: int, since: int) -> str:
+        """What was heard of these orders, in order, repetitions once: the first order is told by its
+        messages alone, the others with their number among them."""
         told: list[str] = []
         for message in self.desk.heard[since:]:
             match message:
-                case tws.OpenOrder(order_id=about, state=state) if about == order_id:
-                    told.append(f"openOrder {state.status}")
-                case tws.OrderStatus(order_id=about, status=status) if about == order_id:
-                    told.append(f"orderStatus {status}")
-                case tws.ExecDetails(execution=execution) if execution.order_id == order_id:
-                    told.append("execDetails")
-                case tws.ErrorMessage(id=about, code=code) if about == order_id:
-                    told.append(f"error {code}")
+                case tws.OpenOrder(order_id=about, state=state):
+                    said = f"openOrder {state.status}"
+                case tws.OrderStatus(order_id=about, status=status):
+                    said = f"orderStatus {status}"
+                case tws.ExecDetails(execution=execution):
+                    about, said = execution.order_id, "execDetails"
+                case tws.ErrorMessage(id=about, code=code):
+                    said = f"error {code}"
                 case _:
-                    pass
-        return [word for number, word in enumerate(told) if word not in told[:number]]
+                    continue
+            if about in order_ids:
+                number = order_ids.index(about)
+                told.append(f"{number + 1}: {said}" if number else said)
+        return ", ".join(dict.fromkeys(told)) or "nothing"
 
     async def listed(self) -> dict[str, tws.OpenOrder]:
         """Our working orders as TWS lists them when it is asked, by reference."""
@@ -240,6 +254,10 @@ class PaperDesk:
 
     async def sweep(self) -> None:
         """Cancel what works under our references, and sell or buy back what they traded."""
+        # Those that were not transmitted are on no list; an id that is none is refused, and that is all.
+        for order_id in dict.fromkeys(self._sent):
+            if self.status(order_id) not in ENDED:
+                self.desk.send(tws.CancelOrder(order_id))
         for left in (await self.listed()).values():
             self.desk.send(tws.CancelOrder(left.order_id))
             await self.until(lambda about=left.order_id: self.status(about) in ENDED)  # type: ignore[misc]

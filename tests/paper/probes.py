@@ -13,24 +13,35 @@ import pytest
 
 @attrs.frozen
 class Row:
-    """`imitated`: what `protocol/exchange/FIDELITY.md` says; `seen`: what this TWS did."""
+    """`imitated`: what `protocol/exchange/FIDELITY.md` says; `seen`: what this TWS did.
+
+    `settings`: (other form that is imitated when asked for, the setting of the simulator that asks for it).
+    """
 
     behaviour: str
     imitated: str
     seen: str
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def verdict(self) -> str:
-        return "as imitated" if self.imitated == self.seen else "differs"
+        if self.imitated == self.seen:
+            return "as imitated"
+        setting = dict(self.settings).get(self.seen)
+        return "differs" if setting is None else f"as imitated with {setting}"
 
 
 @attrs.define
 class Probes:
     rows: list[Row] = attrs.field(factory=list)
 
-    def record(self, behaviour: str, *, imitated: object, seen: object) -> None:
-        """A behaviour that was seen. One that differs fails nothing: it is news for the table."""
-        self.rows.append(Row(behaviour, str(imitated), str(seen)))
+    def record(self, behaviour: str, *, imitated: str, seen: str, **settings: str) -> None:
+        """A behaviour that was seen. One that differs fails nothing: it is news for the table.
+
+        `settings`: setting of the simulator = the form that it makes it imitate.
+        """
+        forms = tuple((form, setting) for setting, form in settings.items())
+        self.rows.append(Row(behaviour, imitated, seen, forms))
 
 
 ROWS: Final = pytest.StashKey[Probes]()

@@ -14,7 +14,7 @@ from tests.paper.probes import Probes
 
 pytestmark = pytest.mark.paper
 
-GTD_AHEAD_S = 15
+GTD_AHEAD_S = 8
 """Far enough ahead that the order has certainly arrived, in market time."""
 PUNCTUAL_S = 2
 
@@ -30,8 +30,10 @@ async def test_an_order_is_seen_listed_cancelled_and_gone(paper: PaperDesk, prob
     await paper.quiet()
     probes.record(
         "messages of a resting limit order",
-        imitated=["openOrder Submitted", "orderStatus Submitted"],
+        imitated="openOrder Submitted, orderStatus Submitted",
         seen=paper.story(order_id, since=since),
+        presubmitted_first="openOrder PreSubmitted, orderStatus PreSubmitted, openOrder Submitted, "
+        "orderStatus Submitted",
     )
     assert order.order_ref in await paper.listed()
     since = paper.desk.mark
@@ -39,8 +41,9 @@ async def test_an_order_is_seen_listed_cancelled_and_gone(paper: PaperDesk, prob
     await paper.quiet()
     probes.record(
         "messages of a cancel by its owner",
-        imitated=["orderStatus PendingCancel", "orderStatus Cancelled", "error 202"],
+        imitated="orderStatus PendingCancel, orderStatus Cancelled, error 202",
         seen=paper.story(order_id, since=since),
+        pending_cancel="orderStatus Cancelled, error 202",
     )
     assert order.order_ref not in await paper.listed()
 
@@ -79,7 +82,13 @@ async def test_a_stop_outlives_the_day_and_the_regular_hours(paper: PaperDesk, p
     listed = (await paper.listed())[stop.order_ref].order
     assert (listed.tif, listed.outside_rth, listed.aux_price) == ("GTC", True, stop.aux_price)
     first = paper.echoes(order_id, since=since)[0].order
-    probes.record("limit price in the first echo of a stop", imitated="none", seen=first.lmt_price or "none")
+    beyond = f"{abs((first.lmt_price or 0) - paper.at('1.5')):.2f} beyond the stop"
+    probes.record(
+        "limit price in the first echo of a stop",
+        imitated="none",
+        seen=beyond if first.lmt_price else "none",
+        stop_price_echo="0.03 beyond the stop",
+    )
     probes.record(
         "how a stop waits",
         imitated="PreSubmitted, trigger",
@@ -135,11 +144,11 @@ async def test_cancels_and_modifies_of_what_is_not_there_are_refused(
     await paper.cancel(order_id)
     await paper.quiet()
     for name, imitated, about, request in (
-        ("a cancel of an order that has ended", [10148], order_id, tws.CancelOrder(order_id)),
-        ("a cancel of an unknown order", [10147], order_id + 50, tws.CancelOrder(order_id + 50)),
+        ("a cancel of an order that has ended", "error 10148", order_id, tws.CancelOrder(order_id)),
+        ("a cancel of an unknown order", "error 10147", order_id + 50, tws.CancelOrder(order_id + 50)),
         (
             "an order under the id of a cancelled one",
-            [103],
+            "error 103",
             order_id,
             tws.PlaceOrder(order_id, paper.contract, paper.order()),
         ),
@@ -148,14 +157,14 @@ async def test_cancels_and_modifies_of_what_is_not_there_are_refused(
         paper.desk.send(request)
         await paper.until(lambda a=about, s=since: paper.codes(a, since=s))  # type: ignore[misc]
         await paper.quiet()
-        probes.record(name, imitated=imitated, seen=paper.codes(about, since=since))
+        probes.record(name, imitated=imitated, seen=paper.answer(about, since=since))
 
 
 async def test_an_order_that_is_not_transmitted_is_silent(paper: PaperDesk, probes: Probes) -> None:
     order = paper.order(transmit=False)
     order_id = paper.send(order)
     await paper.quiet()
-    probes.record("an order that is not transmitted", imitated="silent", seen=_heard(paper, order_id))
+    probes.record("an order that is not transmitted", imitated="nothing", seen=paper.story(order_id, since=0))
     await paper.reopen()
     listed = await paper.listed()
     probes.record(
@@ -163,10 +172,6 @@ async def test_an_order_that_is_not_transmitted_is_silent(paper: PaperDesk, prob
         imitated="not listed",
         seen="listed" if order.order_ref in listed else "not listed",
     )
-
-
-def _heard(paper: PaperDesk, order_id: int) -> str:
-    return "; ".join(paper.story(order_id, since=0)) or "silent"
 
 
 async def test_a_modify_of_a_live_order_that_does_not_transmit(paper: PaperDesk, probes: Probes) -> None:
@@ -188,7 +193,7 @@ async def test_a_what_if_order_is_answered_and_never_becomes_one(paper: PaperDes
     assert asked.order_ref not in await paper.listed()
     probes.record(
         "what is heard of a what-if order",
-        imitated=["openOrder PreSubmitted"],
+        imitated="openOrder PreSubmitted",
         seen=paper.story(order_id, since=since),
     )
     margin = paper.echo(order_id, since=since).state.init_margin_change
@@ -245,6 +250,6 @@ async def test_what_does_not_fill_at_once(paper: PaperDesk, probes: Probes, tif:
     order_id = paper.send(paper.order(tif=tif))
     await paper.until(lambda: paper.status(order_id) in ENDED and paper.codes(order_id, since=since))
     await paper.quiet()
-    codes = ", ".join(f"error {code}" for code in paper.codes(order_id, since=since) if code != 399)
-    probes.record(f"{tif} far from the market", imitated=imitated, seen=f"{paper.status(order_id)}, {codes}")
+    seen = f"{paper.status(order_id)}, {paper.answer(order_id, since=since)}"
+    probes.record(f"{tif} far from the market", imitated=imitated, seen=seen)
     assert paper.status(order_id) not in WORKING
