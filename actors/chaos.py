@@ -15,7 +15,14 @@ import orjson
 import outcome
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from actors.chaos_episode import brief, play
 from protocol.chaos.plan import draw_plan
@@ -64,7 +71,12 @@ def run_episode(job: Job, trace: Callable[[str], object] | None = None) -> Episo
                 raise error
             judge.broke_off(_told(error))
             return EpisodeResult(
-                seed=job.seed, verdict=judge.verdict(), trace_hash="", entries=0, wall_s=wall_s, failed=_told(error)
+                seed=job.seed,
+                verdict=judge.verdict(),
+                trace_hash="",
+                entries=0,
+                wall_s=wall_s,
+                failed=_told(error),
             )
     raise AssertionError("an outcome is a value or an error")
 
@@ -125,14 +137,20 @@ def run_one(job: Job, *, trace: bool, report: Path | None, console: Console, qui
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[broken]} violations"),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[broken]} violations"),
         TimeElapsedColumn(), TimeRemainingColumn(), console=console,
     )  # fmt: skip
 
 
 def _say(console: Console, tally: Tally, told: dict[str, object]) -> None:
     for seed, each in tally.violations[:SHOWN]:
-        console.print(f"seed {seed}: {each.invariant} at {each.at:%H:%M:%S.%f}: {each.what}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"seed {seed}: {each.invariant} at {each.at:%H:%M:%S.%f}: {each.what}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if len(tally.violations) > SHOWN:
         console.print(f"and {len(tally.violations) - SHOWN} violations more", highlight=False, soft_wrap=True)
     for seed in dict.fromkeys(seed for seed, _ in tally.violations):
@@ -140,10 +158,16 @@ def _say(console: Console, tally: Tally, told: dict[str, object]) -> None:
     for kind in tally.never_fired:
         console.print(f"never fired: {kind}", highlight=False, soft_wrap=True)
     figures = (
-        "seeds", "seeds_per_min", "events_per_s", "trades", "median_trades", "median_faults", "kills", "crashes",
-        "restarts", "worst_uncovered_s", "worst_ready_s", "worst_convergence_s",
+        "seeds", "seeds_per_min", "events_per_s", "trades", "median_trades", "median_faults", "kills",
+        "crashes", "restarts", "worst_uncovered_s", "worst_ready_s", "worst_convergence_s",
     )  # fmt: skip
-    console.print(", ".join(f"{name.replace('_', ' ')} {told[name]}" for name in figures), highlight=False, soft_wrap=True)
+    console.print(
+        ", ".join(f"{name.replace('_', ' ')} {told[name]}" for name in figures),
+        highlight=False,
+        soft_wrap=True,
+    )
     for result in tally.results[:1] if len(tally.results) == 1 else ():
-        console.print(f"trace hash {result.trace_hash or 'none: it broke off'}", highlight=False, soft_wrap=True)
+        console.print(
+            f"trace hash {result.trace_hash or 'none: it broke off'}", highlight=False, soft_wrap=True
+        )
     console.print(f"{len(tally.violations)} violations", highlight=False, soft_wrap=True)

@@ -269,7 +269,8 @@ class Episode:
             self._note(
                 Looked(
                     trio.current_time(), process.clock.now(),
-                    process.system.broker.state is LinkState.UP, process.unknown_orders(), process.standings(),
+                    process.system.broker.state is LinkState.UP, process.unknown_orders(),
+                    process.standings(),
                 )
             )  # fmt: skip
 
@@ -293,10 +294,16 @@ def _order_of(happening: Happening) -> str:
     if order is None:
         return f"{getattr(happening, 'quantity', '')} {getattr(happening, 'exec_id', '')}"
     asked, execution = order.order, getattr(happening, "execution", None)
-    told = "" if execution is None else f" exec {execution.exec_id} {execution.side} {execution.quantity} at {execution.price}"
+    told = (
+        ""
+        if execution is None
+        else f" exec {execution.exec_id} {execution.side} {execution.quantity} at {execution.price}"
+    )
+    held = f" held {order.why_held}" if order.why_held else ""
     return (
-        f"{asked.order_ref or order.perm_id} perm {order.perm_id} {asked.action} {asked.total_quantity} {asked.order_type}"
-        f" lmt {asked.lmt_price} aux {asked.aux_price} {order.status.value} filled {order.filled}{order.why_held and ' held ' + order.why_held}{told}"
+        f"{asked.order_ref or 'foreign'} perm {order.perm_id} {asked.action} {asked.total_quantity}"
+        f" {asked.order_type} lmt {asked.lmt_price} aux {asked.aux_price} {order.status.value}"
+        f" filled {order.filled}{held}{told}"
     )
 
 
@@ -323,5 +330,8 @@ def play(plan: EpisodePlan, take: Callable[[Entry], None]) -> Played:
 
     run_deterministically(main, seed=plan.seed)
     return Played(
-        trace_hash=witnesses[0].trace_hash, entries=witnesses[0].entries, lives=lives[0], wall_s=perf_counter() - began
+        trace_hash=witnesses[0].trace_hash,
+        entries=witnesses[0].entries,
+        lives=lives[0],
+        wall_s=perf_counter() - began,
     )

@@ -98,11 +98,13 @@ class Life:
 
 
 class ShakyJournal(Journal):
-    """A journal on the one disk of an episode, opened by one life: what a dead process writes is not there."""
+    """A journal on the one disk of an episode, opened by one life; a dead process writes nothing."""
 
     @classmethod
-    def opened(cls, disk: Journal, life: Life, recorder: Callable[[int, str, Sequence[BaseEvent]], None]) -> ShakyJournal:
-        """As after the start of a process: known is what was written. `recorder` hears of every commit first."""
+    def opened(
+        cls, disk: Journal, life: Life, recorder: Callable[[int, str, Sequence[BaseEvent]], None]
+    ) -> ShakyJournal:
+        """As after the start of a process: known is what was written. `recorder` hears of commits first."""
         journal = cls(disk._connection, path=None, lock=None, synchronous=True)
         journal._check()
         journal._life, journal._disk_error = life, None

@@ -6,6 +6,7 @@ skipped when that failed; what does not is asked all the same, so that one call 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class DoctorOptions:
         typed += [] if self.client_id is None else ["--client-id", str(self.client_id)]
         typed += ["--symbols", ",".join(symbols)] if symbols else []
         typed += [] if self.state is None else ["--state", str(self.state)]
-        return tuple(typed)
+        return tuple(map(shlex.quote, typed))
 
 
 class Examination:

@@ -19,7 +19,7 @@ from protocol.alert_settings import AlertChannel
 from protocol.config import ConfigFaults
 from protocol.doctor import Check, Finding, fail, ok, skip, warn
 from protocol.doctor_advice import USUAL_PORTS
-from protocol.doctor_machine import DOCKER_HOST, Machine, MachineTexts, read_machine
+from protocol.doctor_machine import DOCKER_HOST, Machine, MachineKind, MachineTexts, read_machine
 from protocol.settings import Settings
 from protocol.source_settings import FileSource, HttpSource, Source, WebhookSource, WebSocketSource
 
@@ -183,17 +183,19 @@ def examine_disk(folder: Path) -> Finding:
 
 
 async def look_at_machine() -> Machine:
-    return read_machine(
+    machine = read_machine(
         MachineTexts(
             version=_text("/proc/version"),
             cgroup=_text("/proc/1/cgroup"),
             routes=_text("/proc/net/route"),
             container_file=Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
             wsl_distribution=os.environ.get("WSL_DISTRO_NAME", ""),
-            docker_host_address=await _resolve(DOCKER_HOST),
             own_address=_own_address(),
         )
     )
+    if machine.kind is MachineKind.CONTAINER:
+        machine = attrs.evolve(machine, docker_host_address=await _resolve(DOCKER_HOST))
+    return machine
 
 
 def _text(path: str) -> str:

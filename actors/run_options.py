@@ -167,8 +167,11 @@ def resolve(options: RunOptions) -> Plan:
     key = secrets.token_urlsafe(16)
     KNOWN.know(key)
     sources = _sources(settings, service, key)
+    idle = [source.name for source in embedded_sources(settings) if service is None]
     if not sources:
         warnings = (*warnings, "nobody predicts anything: give --signals FILE, or a url in [signals.flow]")
+    elif idle:
+        warnings = (*warnings, f"signals.{idle[0]}: nobody to poll: give --signals FILE, or a url")
     return Plan(
         options=options,
         settings=settings,
@@ -331,6 +334,7 @@ def _sources(settings: Settings, service: FlowService | None, key: str) -> tuple
     wrong: list[str] = []
     for source in settings.sources:
         if isinstance(source, HttpSource) and not source.url:
+            # Without a service there is nobody to poll; `resolve` warns of it.
             if service is not None:
                 found.append((source, Secret(key)))
             continue

@@ -38,6 +38,8 @@ MAX_JUNK_PER_MIN = 600
 
 A stranger may send what he likes as often as he likes; past this it is counted, and told in one alarm.
 """
+MAX_TAKEN_PER_MIN = 20_000
+"""The same for well-formed predictions: ten times what a service for hundreds of tickers sends at once."""
 UNKNOWN_SOURCE = "source_gone"
 
 
@@ -76,15 +78,16 @@ class SignalCounts:
     repeated: int = 0
     """Unchanged repetitions of what was received before: no receptions."""
     flooded: int = 0
-    """Junk past `MAX_JUNK_PER_MIN`: dropped without a verdict of its own."""
+    """Past `MAX_JUNK_PER_MIN` or `MAX_TAKEN_PER_MIN`: dropped, not acted on, without a verdict of its own."""
     flows: int = 0
     """Threshold events."""
 
 
 @attrs.define
 class _Counter:
-    counts: SignalCounts = attrs.Factory(SignalCounts)
+    taken: RateWindow
     junk: RateWindow = attrs.Factory(lambda: RateWindow(MAX_JUNK_PER_MIN))
+    counts: SignalCounts = attrs.Factory(SignalCounts)
     flooding: bool = False
 
 
@@ -107,8 +110,9 @@ class SignalDesk:
         clock: MarketClock,
         judged: Callable[[], Collection[str]] = frozenset,
         deliver_flow: Callable[[FlowThresholdEvent], None] = _nobody,
+        taken_per_min: int = MAX_TAKEN_PER_MIN,
     ) -> None:
-        self._symbols = frozenset(symbols)
+        self._symbols, self._taken_per_min = frozenset(symbols), taken_per_min
         self._journal, self._clock, self._judged = journal, clock, judged
         self._deliver, self._deliver_flow = deliver, deliver_flow
         self._seen = SeenSignals()
@@ -234,21 +238,25 @@ class SignalDesk:
         if not judgement.events:
             counter.counts.repeated += 1
             return judgement
-        if not isinstance(judgement.events[0], PredictionSignalEvent) and not self._has_room(source, counter):
+        received = isinstance(judgement.events[0], PredictionSignalEvent)
+        if not self._has_room(source, counter, counter.taken if received else counter.junk):
             counter.counts.flooded += 1
             return REPEATED
         _count(counter.counts, judgement)
         self._perform(judgement)
         return judgement
 
-    def _has_room(self, source: str, counter: _Counter) -> bool:
-        if counter.junk.take(self._clock.now()):
-            if counter.junk.remaining(self._clock.now()) > MAX_JUNK_PER_MIN // 2:
+    def _has_room(self, source: str, counter: _Counter, window: RateWindow) -> bool:
+        """Whether the source may write once more; the first time that it may not is told."""
+        now = self._clock.now()
+        if window.take(now):
+            if window.remaining(now) > window.limit // 2:
                 counter.flooding = False
             return True
         if not counter.flooding:
             counter.flooding = True
-            text = f"{source or 'a source'}: more than {MAX_JUNK_PER_MIN} bodies a minute are no predictions"
+            what = "bodies that are no predictions" if window is counter.junk else "predictions"
+            text = f"{source or 'a source'}: more than {window.limit} {what} within a minute"
             self.alarm("signals_flood", f"{text}; the rest is dropped and counted")
         return False
 
@@ -266,7 +274,10 @@ class SignalDesk:
             del self._waiting[passed.signal_id]
 
     def _counter(self, source: str) -> _Counter:
-        return self._counters.setdefault(source, _Counter())
+        counter = self._counters.get(source)
+        if counter is None:
+            counter = self._counters[source] = _Counter(RateWindow(self._taken_per_min))
+        return counter
 
 
 def _count(counts: SignalCounts, judgement: Judgement) -> None:

@@ -216,7 +216,7 @@ class Sources:
             if not isinstance(seat.settings, HttpSource):
                 max_age_s = max_age_of(seat.settings)
                 self._desk.hand_on(seat.settings, max_age_s=max_age_s, allowance_s=allowance_s)
-        self._desk.give_up([name for name, seat in self._seats.items() if seat.wanted])
+        self._desk.give_up(self._seats)
 
     async def _keep(self, seat: _Seat, epoch: int, task_status: trio.TaskStatus[None]) -> None:
         """The source's life: it runs while it is wanted, and rests while it is not."""

@@ -120,10 +120,8 @@ class TradingSystem:
         self.settings, self.journal, self.clock = settings, journal, clock
         self.kills = Kills(kills, clock)
         self.signal_to_wire = Latencies()
-        self.edges: list[Edge] = []
+        self.edges: list[Edge | Supervisor] = []
         """Filled by whoever runs the system, before it runs."""
-        self.edge_trees: list[Supervisor] = []
-        """Supervisors at the edge, started before the edges: that of the signal sources."""
         self._rng = random.Random(seed)
         self._quarantines: list[float] = []
         self._signal_seen: dict[Symbol, float] = {}
@@ -155,12 +153,7 @@ class TradingSystem:
         self.custodian = custodian_of(self, instance)
         self.router.guard = self.custodian
         self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
-        self.risk = RiskDesk(
-            self.gate, journal=journal, clock=clock, around=lambda: self.broker.session,
-            cancel_entries=self.cancel_entries, flatten=self.flatten, sever=self.broker.sever,
-            reconnect=self.broker.reconnect, at_rest=lambda: self.at_rest, folder=folder,
-            believed=partial(believed_positions, self),
-        )  # fmt: skip
+        self.risk = self._risk_desk(folder)
         self._stay_severed()
         self.portfolio = Portfolio(
             portfolio_rules(settings.rules), settings.schedule, journal=journal, clock=clock,
@@ -192,6 +185,21 @@ class TradingSystem:
         for row in self.journal.rows():
             gate.fold(row.stream, row.event, replay=True)
         return gate
+
+    def _risk_desk(self, folder: Path | None) -> RiskDesk:
+        return RiskDesk(
+            self.gate,
+            journal=self.journal,
+            clock=self.clock,
+            around=lambda: self.broker.session,
+            cancel_entries=self.cancel_entries,
+            flatten=self.flatten,
+            sever=self.broker.sever,
+            reconnect=self.broker.reconnect,
+            at_rest=lambda: self.at_rest,
+            folder=folder,
+            believed=partial(believed_positions, self),
+        )
 
     def _stay_severed(self) -> None:
         """A link that a person has to open again is not opened by a restart, once nothing needs it."""
@@ -302,10 +310,12 @@ class TradingSystem:
         return supervisor
 
     def _supervise_edge(self) -> Supervisor:
-        edges = tuple(ChildSpec(id=edge.id, start=edge.start) for edge in self.edges)
+        edges = tuple(
+            edge.as_child() if isinstance(edge, Supervisor) else ChildSpec(id=edge.id, start=edge.start)
+            for edge in self.edges
+        )
         health = ChildSpec(id="health", start=self.health.run)
-        trees = tuple(tree.as_child() for tree in self.edge_trees)
-        children = (*trees, *edges, health, self._handlers.as_child())
+        children = (*edges, health, self._handlers.as_child())
         return self._supervisor(
             SupervisorSpec(
                 name="edge",
@@ -319,7 +329,7 @@ class TradingSystem:
     def add_edge_tree(self, spec: SupervisorSpec) -> Supervisor:
         """One more supervisor at the edge; to be added before `run`."""
         tree = self._supervisor(spec)
-        self.edge_trees.append(tree)
+        self.edges.append(tree)
         return tree
 
     def _supervisor(

@@ -10,10 +10,11 @@ hold up the end of the process. So little is sent on one connection that it neve
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import NoReturn, cast
 
 import attrs
+import h11
 import hypercorn.typing
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -53,6 +54,13 @@ class DoorLimits:
     """For the whole of it: head, body and answer."""
 
 
+_STUMBLES = (h11.ProtocolError, trio.BusyResourceError)
+"""What hypercorn itself raises over bytes that no honest sender sends: the connection ends, and no more.
+
+What the application raises is no part of it: that, hypercorn answers with a 500.
+"""
+
+
 class Door:
     """Serves one application; each connection brings one request."""
 
@@ -86,11 +94,13 @@ class Door:
         deadline_loop = trio.current_time() + self._limits.connection_loop_s
         scope = self._open[number] = trio.CancelScope(deadline=deadline_loop)
         # Hypercorn's types speak of its TLS streams; it serves whatever is a stream with a socket.
-        bounded = cast("trio.SSLStream[trio.SocketStream]", _BoundedStream(stream))
+        bounded = cast("trio.SSLStream[trio.SocketStream]", _BoundedStream(stream, scope.cancel))
         state = hypercorn.typing.ConnectionState({HANG_UP: scope.cancel})
         try:
             with scope:
                 await TCPServer(self._app, self._config, self._context, state, bounded).run()
+        except* _STUMBLES:
+            pass
         finally:
             self._open.pop(number, None)
 
@@ -98,9 +108,10 @@ class Door:
 class _BoundedStream(trio.abc.HalfCloseableStream):
     """A stream that breaks past its limits, in bytes and in time."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream, self.socket = stream, stream.socket
+    def __init__(self, stream: trio.SocketStream, hang_up: Callable[[], None]) -> None:
+        self._stream, self.socket, self._hang_up = stream, stream.socket, hang_up
         self._received = self._sent = 0
+        self._head_is_whole = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._sent += len(data)
@@ -115,11 +126,31 @@ class _BoundedStream(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if not self._head_is_whole:
+            return await self._receive_head()
         data = await self._stream.receive_some(max_bytes)
         self._received += len(data)
         if self._received > MAX_RECEIVED_BYTES:
             raise trio.BrokenResourceError("it says too much")
         return data
+
+    async def _receive_head(self) -> bytes:
+        """The head of the request, and what came with it. Only plain HTTP/1 gets any further."""
+        head = bytearray()
+        while b"\r\n\r\n" not in head:
+            part = await self._stream.receive_some(MAX_HEAD_BYTES)
+            head += part
+            if not part or len(head) > 2 * MAX_HEAD_BYTES:
+                self._give_up("it asks for nothing")
+        if head.startswith(b"PRI ") or b"\r\nupgrade:" in head.lower():
+            self._give_up("it wants to speak another protocol")
+        self._received, self._head_is_whole = len(head), True
+        return bytes(head)
+
+    def _give_up(self, why: str) -> NoReturn:
+        # Hypercorn would keep the connection until its head is overdue.
+        self._hang_up()
+        raise trio.BrokenResourceError(why)
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()

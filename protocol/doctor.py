@@ -7,7 +7,6 @@ it is worth knowing, that it stands in the way, or that it was not asked. Pure: 
 from __future__ import annotations
 
 import enum
-import shlex
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -144,7 +143,7 @@ class Asked:
     """The options that the examination was called with, as they have to be repeated: `--tws` `HOST:PORT` …"""
 
     options: tuple[str, ...] = ()
-    """Those that a run takes, too."""
+    """Those that a run takes, too, quoted as a shell wants them."""
     place_order: bool = False
     paper: bool = True
 
@@ -154,7 +153,7 @@ _DOCTOR = ".venv/bin/python scripts/doctor.py"
 
 def next_command(findings: Sequence[Finding], asked: Asked) -> str:
     """The command that comes next, with what it is for."""
-    options = shlex.join(asked.options)
+    options = " ".join(asked.options)
     failed = {finding.check for finding in findings if finding.outcome is Outcome.FAIL}
     again = _command(_DOCTOR, options, "--place-order" if asked.place_order else "")
     if failed & {Check.CONFIGURATION, Check.SECRETS}:

@@ -38,8 +38,6 @@ class MachineTexts:
     """`/.dockerenv` or `/run/.containerenv` is there."""
     wsl_distribution: str = ""
     """The variable `WSL_DISTRO_NAME`."""
-    docker_host_address: str = ""
-    """What `host.docker.internal` resolves to."""
     own_address: str = ""
     """The address that a connection out of here would come from."""
 
@@ -50,6 +48,7 @@ class Machine:
     gateway: str = ""
     """The default gateway: in WSL 2 the Windows machine, in Docker the host."""
     docker_host_address: str = ""
+    """What `host.docker.internal` resolves to; empty where the name is not known."""
     own_address: str = ""
 
     @property
@@ -68,7 +67,6 @@ def read_machine(texts: MachineTexts) -> Machine:
     return Machine(
         kind=_kind(texts),
         gateway=default_gateway(texts.routes),
-        docker_host_address=texts.docker_host_address,
         own_address=texts.own_address,
     )
 

@@ -115,7 +115,8 @@ def _tell_control(event: BaseEvent) -> str | None:
         case SourceEvent():
             return f"signals {event.source}: {event.what} {clean(event.detail)}".rstrip()
         case HealthEvent():
-            return f"{event.subject} is {event.state}: {clean(event.sentence)}"
+            because = f": {clean(event.sentence)}" if event.sentence else ""
+            return f"{event.subject} is {event.state}{because}"
         case _:
             return None
 

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
-
-from actors.chaos import Job, run_one, run_seeds
-from actors.logs import set_up_log
 
 USAGE_EXIT = 2
 SECOND_INTERRUPT_EXIT = 130
@@ -61,6 +57,12 @@ def main(
     ] = False,
     log_format: Annotated[Literal["text", "json"], Parameter(help="Of what is logged.")] = "text",
 ) -> int:
+    # Here, so that a wrong option and the help are answered at once.
+    from rich.console import Console
+
+    from actors.chaos import Job, run_one, run_seeds
+    from actors.logs import set_up_log
+
     if seeds < 1 or minutes < 5 or jobs < 0 or (trace and seed is None):
         return wrong("--seeds from 1, --minutes from 5, --jobs from 0, and --trace with --seed")
     if verbose:
@@ -77,9 +79,11 @@ def wrong(what: str) -> int:
     return USAGE_EXIT
 
 
-def run() -> int:
+def run(arguments: list[str] | None = None) -> int:
+    """The program: what was wrong with the way it was called is one line on stderr, exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        return int(app(exit_on_error=False, print_error=False, result_action="return_value") or 0)
+        return int(app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as problem:
         return wrong(str(problem))
     except KeyboardInterrupt:

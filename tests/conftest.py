@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+TESTS = Path(__file__).parent
 PAPER = "paper"
 ASKS = re.compile(rf"(?<!not )\b{PAPER}\b")
 
@@ -20,6 +22,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     # One session with TWS, one client id: these tests never run side by side.
     if asks_for_paper(config) and hasattr(config.option, "numprocesses"):
         config.option.numprocesses = 0
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m paper` alone, the modules beside the suite are not even imported: it takes longer than it."""
+    alone = (config.option.markexpr or "").strip() == PAPER
+    return True if alone and collection_path.is_file() and collection_path.parent == TESTS else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

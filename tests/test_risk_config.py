@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from decimal import Decimal
+from pathlib import Path
 
 import attrs
 import pytest
@@ -104,6 +105,13 @@ def test_limits_that_contradict_each_other_are_a_fault(text: str, fault: str) ->
 ])  # fmt: skip
 def test_a_tight_limit_alone_contradicts_nothing(text: str) -> None:
     limits(f"[risk]\n{text}")
+
+
+def test_the_default_configuration_writes_every_limit_down() -> None:
+    text = (Path(__file__).parent.parent / "scripts/examples/default.toml").read_text(encoding="utf-8")
+    written = tomllib.loads(text)["risk"]
+    assert set(written) == {field.name for field in attrs.fields(RiskLimits)}
+    assert resolve(({"risk": written},), offered=(SLV,)).risk == RiskLimits()
 
 
 # --- restricted -------------------------------------------------------------------------------------

@@ -40,23 +40,23 @@ class GateAtTheVenue(RuleBasedStateMachine):
         """Some trades live already."""
         self.world = RiskVenue(activation)
         self.scaled = activation is ChildActivation.SCALED
+        self.world.mail_is_late = late
         for symbol, side, quantity in zip(SECTORS, sides, quantities, strict=True):
             if quantity:
                 self.world.enter(symbol, side, quantity, OrderType.MARKET, Decimal(0))
-        self.world.mail_is_late = late
 
     # --- what may happen ----------------------------------------------------------------------------
 
     @rule(
         symbol=SYMBOLS, side=SIDES, quantity=QUANTITIES,
-        kind=st.sampled_from([OrderType.MARKET, OrderType.LIMIT]), offset=OFFSETS,
+        kind=st.sampled_from([OrderType.MARKET, OrderType.LIMIT]), offset=OFFSETS, tidy=st.booleans(),
     )  # fmt: skip
     def somebody_enters(
-        self, symbol: Symbol, side: Side, quantity: int, kind: OrderType, offset: Decimal
+        self, symbol: Symbol, side: Side, quantity: int, kind: OrderType, offset: Decimal, tidy: bool
     ) -> None:
-        """What lived of the trade before is called over first where nothing is held."""
+        """Where nothing is held, the trade before is called over first: after a cancel of all, or without."""
         if not self.world.gate.book.position(symbol):
-            for order in self.world.working(symbol):
+            for order in self.world.working(symbol) if tidy else ():
                 self.world.cancel(order.ref)
             self.world.conclude(symbol)
         self.world.enter(symbol, side, quantity, kind, offset)
@@ -160,7 +160,7 @@ class GateAtTheVenue(RuleBasedStateMachine):
 HEALTH = list(HealthCheck)
 TestGateAtTheVenue = GateAtTheVenue.TestCase
 TestGateAtTheVenue.settings = settings(
-    max_examples=50, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=HEALTH
+    max_examples=40, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=HEALTH
 )
 
 
@@ -170,7 +170,7 @@ class GateAtTheVenueForLong(GateAtTheVenue):
 
 TestGateAtTheVenueForLong = GateAtTheVenueForLong.TestCase
 TestGateAtTheVenueForLong.settings = settings(
-    max_examples=400, stateful_step_count=50, derandomize=True, deadline=None, suppress_health_check=HEALTH
+    max_examples=250, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=HEALTH
 )
 TestGateAtTheVenueForLong = pytest.mark.slow(TestGateAtTheVenueForLong)
 

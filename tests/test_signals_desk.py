@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.market_clock import MarketClock
-from actors.signal_desk import MAX_JUNK_PER_MIN, SignalDesk
+from actors.signal_desk import MAX_JUNK_PER_MIN, MAX_TAKEN_PER_MIN, SignalDesk
 from protocol.control_events import FlowThresholdEvent, SourceEvent
 from protocol.events import BaseEvent, PredictionSignalEvent, SignalVerdictEvent, Verdict
 from protocol.signal_memory import SeenSignals
@@ -37,6 +37,7 @@ class Bench:
     judged: set[str] = attrs.Factory(set)
     delivered: list[str] = attrs.Factory(list)
     flows: list[str] = attrs.Factory(list)
+    taken_per_min: int = MAX_TAKEN_PER_MIN
     clock: MarketClock = attrs.Factory(lambda: MarketClock(1.0, START))
     desk: SignalDesk = attrs.field(init=False)
 
@@ -44,6 +45,7 @@ class Bench:
         self.desk = SignalDesk(
             symbols=(SLV, GLD), journal=self.journal, deliver=self._deliver, clock=self.clock,
             judged=lambda: self.judged, deliver_flow=lambda event: self.flows.append(event.event_id),
+            taken_per_min=self.taken_per_min,
         )  # fmt: skip
 
     def _deliver(self, event: PredictionSignalEvent) -> None:
@@ -192,6 +194,18 @@ async def test_a_flood_of_junk_is_counted_and_told_once_instead_of_filling_the_j
     assert bench.take({"junk": -1}, HOOK) == "malformed", "another source has room of its own"
     bench.clock.set(START + timedelta(seconds=61))
     assert bench.take({"junk": MAX_JUNK_PER_MIN + 1}) == "malformed"
+
+
+async def test_a_flood_of_predictions_is_cut_off_before_any_of_it_is_written_or_traded() -> None:
+    bench = Bench(taken_per_min=50)
+    for number in range(80):
+        bench.take(body(number, ticker="EVIL"))
+    assert len(bench.journal.received) == len(bench.journal.verdicts) == 50
+    assert bench.journal.alarms == ["signals_flood"]
+    assert bench.desk.counts("feed").flooded == 30
+    assert bench.take(body(1000)) == "repeated"
+    assert bench.take(body(1001), HOOK) == "passed"
+    assert bench.delivered == ["s1001"]
 
 
 @pytest.mark.slow

@@ -187,6 +187,9 @@ async def _refuse_at_length(stream: trio.SocketStream) -> None:
             "signals_refused",
         ),
         (partial(_serve_http, b"SSH-2.0-OpenSSH_9.6\r\n"), "signals_unreachable"),
+        (partial(_serve_http, b"garbage\r\n\r\n"), "signals_unreachable"),
+        (partial(_serve_http, b"HTTP/1.1 101 X\r\nConnection: \xbd\r\n\r\n"), "signals_unreachable"),
+        (partial(_serve_http, b"HTTP/1.1 101 X\r\nUpgrade: h2c\r\n\r\n"), "signals_unreachable"),
         (_refuse_at_length, "signals_unreachable"),
     ],
 )

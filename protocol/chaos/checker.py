@@ -36,7 +36,7 @@ class Checker:
     def finish(self) -> None:
         """There are no more entries."""
 
-    def hold(self, holds: bool, what: str) -> None:  # noqa: FBT001 -- read as a sentence: hold(x == y, "…")
+    def hold(self, holds: bool, what: str) -> None:
         """The law was put to the test."""
         self.checked += 1
         if not holds:
@@ -48,7 +48,7 @@ class Checker:
 
 
 class Stretch:
-    """For how long something has been so, in seconds in which the system could act; told once when too long."""
+    """For how long something has been so, in seconds in which the system could act; told once."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -65,7 +65,7 @@ class Stretch:
     def lasted_s(self) -> float:
         return 0.0 if self._since is None else self._scene.able_s - self._since
 
-    def set(self, so: bool) -> bool:  # noqa: FBT001
+    def set(self, so: bool) -> bool:
         """It is so now, or not; True when it has just begun."""
         if not so:
             self._since = None

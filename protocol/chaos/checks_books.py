@@ -41,7 +41,9 @@ class EqualBooks(Checker):
         for symbol, stretch in self._stretches.items():
             if stretch.lasts and stretch.too_long(CALM_S, POLL_S):
                 ours, theirs = self.scene.word.position(symbol), self.scene.truth.position(symbol)
-                self.violate(f"{symbol}: our books had {ours}, the venue {theirs}, for {stretch.lasted_s:.1f} s")
+                self.violate(
+                    f"{symbol}: our books had {ours}, the venue {theirs}, for {stretch.lasted_s:.1f} s"
+                )
 
     def see(self, entry: Entry) -> None:
         match entry:
@@ -163,8 +165,8 @@ class AnsweredOnce(_OfTheJournal):
     def see(self, entry: Entry) -> None:
         super().see(entry)
         match entry:
-            case Journalled(event=PredictionSignalEvent(signal_id=signal_id)):
-                self._received.setdefault(signal_id, entry.event)
+            case Journalled(event=PredictionSignalEvent() as received):
+                self._received.setdefault(received.signal_id, received)
             case Journalled(event=PositionOpenEvent(signal_id=signal_id, symbol=symbol)) if signal_id:
                 self._act(signal_id, symbol)
             case _:
@@ -172,13 +174,18 @@ class AnsweredOnce(_OfTheJournal):
 
     def _act(self, signal_id: str, symbol: Symbol) -> None:
         self._acted[signal_id] = self._acted.get(signal_id, 0) + 1
-        self.hold(self._acted[signal_id] == 1, f"signal {signal_id} was acted on {self._acted[signal_id]} times")
+        self.hold(
+            self._acted[signal_id] == 1, f"signal {signal_id} was acted on {self._acted[signal_id]} times"
+        )
         received = self._received.get(signal_id)
         if received is None:
             self.violate(f"{symbol} acted on the signal {signal_id}, which nobody received")
             return
         age_s = (received.at - received.predicted_at).total_seconds()
-        self.hold(-5 < age_s <= SIGNAL_MAX_AGE_S, f"signal {signal_id} was {age_s:.0f} s old when it came, and was acted on")
+        self.hold(
+            -5 < age_s <= SIGNAL_MAX_AGE_S,
+            f"signal {signal_id} was {age_s:.0f} s old when it came, and was acted on",
+        )
 
 
 class SameByReplay(Checker):
@@ -192,5 +199,12 @@ class SameByReplay(Checker):
 
 
 CHECKERS: Final = (
-    EqualBooks, NothingLost, PromptFills, AppliedOnce, SentOnce, DecidedOnce, AnsweredOnce, SameByReplay
+    EqualBooks,
+    NothingLost,
+    PromptFills,
+    AppliedOnce,
+    SentOnce,
+    DecidedOnce,
+    AnsweredOnce,
+    SameByReplay,
 )

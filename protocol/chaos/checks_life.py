@@ -8,7 +8,18 @@ import attrs
 
 from protocol.chaos.checker import Checker
 from protocol.chaos.scene import DATA_KINDS, Scene
-from protocol.chaos.timeline import Blow, Connected, Entry, FaultDone, Happened, Healed, Journalled, Looked, ProcessEnded, Struck
+from protocol.chaos.timeline import (
+    Blow,
+    Connected,
+    Entry,
+    FaultDone,
+    Happened,
+    Healed,
+    Journalled,
+    Looked,
+    ProcessEnded,
+    Struck,
+)
 from protocol.events import ActorExitedEvent, ActorStartedEvent, ReconciledEvent
 from protocol.exchange.happenings import Executed
 from protocol.values import OrderRef, Symbol
@@ -185,7 +196,9 @@ class ComesRight(Checker):
             if not stands and (one.quote_age_s is None or one.quote_age_s > FRESH_S):
                 wrong.append(f"{one.symbol} has a quote {one.quote_age_s} s old")
             if not stands and one.position != self.scene.truth.position(one.symbol):
-                wrong.append(f"{one.symbol} holds {self.scene.truth.position(one.symbol)}, and believes {one.position}")
+                wrong.append(
+                    f"{one.symbol} holds {self.scene.truth.position(one.symbol)}, and believes {one.position}"
+                )
         return wrong
 
     def finish(self) -> None:
@@ -232,7 +245,7 @@ class Noticed(Checker):
                 self.checked += 1
             elif self.scene.able_s - since > NOTICED_S:
                 del self._waiting[symbol]
-                self.hold(False, f"somebody else traded {symbol}, and it was not held within {NOTICED_S:g} s")  # noqa: FBT003
+                self.hold(False, f"somebody else traded {symbol}, and it was not held within {NOTICED_S:g} s")
 
     def see(self, entry: Entry) -> None:
         if not (isinstance(entry, Happened) and isinstance(entry.happening, Executed)):
@@ -244,6 +257,4 @@ class Noticed(Checker):
             self._waiting.setdefault(symbol, (self.scene.able_s, self.scene.word.holds.get(symbol, 0)))
 
 
-CHECKERS: Final = (
-    NoCrash, Mended, Recorded, OnceOverDeaths, OnceInRecovery, ComesRight, LinkStays, Noticed
-)
+CHECKERS: Final = (NoCrash, Mended, Recorded, OnceOverDeaths, OnceInRecovery, ComesRight, LinkStays, Noticed)

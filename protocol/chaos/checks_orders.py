@@ -1,4 +1,7 @@
-"""What leaves on the wire, held against the venue's truth and the journal: INV-04, 05, 10 to 14, 22, 28, 30, 31, 33."""
+"""What leaves on the wire, held against the venue's truth and the journal.
+
+INV-04, 05, 09 to 14, 22, 28, 30, 31, 33.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,7 @@ class OneOrder(Checker):
 
 
 class GateOpen(_FirstSends):
-    """An entry leaves only on a reconciled link, on a fresh quote, within the session, of a symbol not held."""
+    """An entry leaves only on a reconciled link, a fresh quote, within the session, of a symbol not held."""
 
     invariant = "INV-10"
 
@@ -126,9 +129,10 @@ class GateOpen(_FirstSends):
         word, oldest = scene.word, scene.plan.settings.risk.max_quote_age_s + 0.1
         session = session_of(sent.at.date())
         self.hold(scene.link == "up", f"{ref} left while the link was {scene.link}")
+        last = word.reconciled.get(symbol)
         self.hold(
-            word.reconciled.get(symbol) == scene.generation,
-            f"{ref} left on link {scene.generation}, and {symbol} was last reconciled on {word.reconciled.get(symbol)}",
+            last == scene.generation,
+            f"{ref} left on link {scene.generation}, and {symbol} was last reconciled on {last}",
         )
         self.hold(
             sent.tick_age_s is not None and sent.tick_age_s <= oldest,
@@ -228,23 +232,25 @@ class JournalFirst(Checker):
         ref = ref_sent(order)
         intent = None if ref is None else self.scene.word.intents.get(ref)
         if ref is None or intent is None:
-            self.hold(False, f"order {order_id} ({order.order_ref!r}) left without an intent")  # noqa: FBT003
+            self.hold(False, f"order {order_id} ({order.order_ref!r}) left without an intent")
             return
         self._sent[ref] = self._sent.get(ref, 0) + 1
         self.hold(intent.order_id == order_id, f"{ref} left as {order_id}, the journal has {intent.order_id}")
         self.hold(
-            self._sent[ref] <= intent.asked, f"{ref} left {self._sent[ref]} times, and was asked for {intent.asked} times"
+            self._sent[ref] <= intent.asked,
+            f"{ref} left {self._sent[ref]} times, and was asked for {intent.asked} times",
         )
         asked = intent.order
         self.hold(
             (int(order.total_quantity), order.action) == (asked.quantity, asked.side.value),
-            f"{ref} left for {order.action} {order.total_quantity}, the journal has {asked.side.value} {asked.quantity}",
+            f"{ref} left for {order.action} {order.total_quantity}, the journal has {asked.side.value}"
+            f" {asked.quantity}",
         )
 
     def _cancel(self, order_id: int) -> None:
         ref = self.scene.word.by_id.get(order_id)
         if ref is None:
-            self.hold(False, f"a cancel of {order_id} left, which the journal does not know")  # noqa: FBT003
+            self.hold(False, f"a cancel of {order_id} left, which the journal does not know")
             return
         self._cancelled[ref] = self._cancelled.get(ref, 0) + 1
         self.hold(
@@ -338,7 +344,8 @@ class Pace(Checker):
             while now - entries[0] > 10:
                 entries.popleft()
             self.hold(
-                len(entries) <= self.MAX_ENTRIES_PER_10_S, f"{len(entries)} messages about entries of {found[0].symbol} in 10 s"
+                len(entries) <= self.MAX_ENTRIES_PER_10_S,
+                f"{len(entries)} messages about entries of {found[0].symbol} in 10 s",
             )
 
 
@@ -369,7 +376,8 @@ class OnTheGrid(Checker):
             if price is not None and price != 0:
                 exact = Decimal(repr(float(price)))
                 self.hold(
-                    exact > 0 and exact % grid == 0, f"order {entry.request.order_id} left with a price of {price}"
+                    exact > 0 and exact % grid == 0,
+                    f"order {entry.request.order_id} left with a price of {price}",
                 )
 
 
@@ -395,6 +403,6 @@ class WithinThePlan(Checker):
 
 
 CHECKERS: Final = (
-    OneEntry, OneOrder, GateOpen, FlatBefore, NoReplacement, IdsRise, JournalFirst, NotStale, DeadIsDead, Pace,
-    OurAccount, OnTheGrid, WithinThePlan,
+    OneEntry, OneOrder, GateOpen, FlatBefore, NoReplacement, IdsRise, JournalFirst, NotStale, DeadIsDead,
+    Pace, OurAccount, OnTheGrid, WithinThePlan,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""INV-01, 02, 03, 24, 36: a position is covered by exactly its stop, and nothing is left behind without one."""
+"""A position is covered by its stop, and nothing is left behind: INV-01, 02, 03, 24, 36."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class NotBeyond(_PerSymbol):
 
     def describe(self, symbol: Symbol) -> str:
         truth = self.scene.truth
-        return f"{symbol}: exits could close {truth.most_closed(symbol)} of a position of {truth.position(symbol)}"
+        most, position = truth.most_closed(symbol), truth.position(symbol)
+        return f"{symbol}: exits could close {most} of a position of {position}"
 
 
 class NoOrphans(_PerSymbol):

@@ -53,13 +53,18 @@ def draw_tempers(random: Random, symbols: tuple[Symbol, ...]) -> tuple[Temper, .
     )
 
 
-def make_market(random: Random, tempers: tuple[Temper, ...], start: datetime, minutes: float) -> RecordedMarket:
+def make_market(
+    random: Random, tempers: tuple[Temper, ...], start: datetime, minutes: float
+) -> RecordedMarket:
     """From `HISTORY_MIN` before `start` on, for `minutes` after it."""
     first = start - timedelta(minutes=HISTORY_MIN)
     span_s = (HISTORY_MIN + minutes) * SECONDS_PER_MIN
     tapes = []
     for temper in tempers:
-        rows = [(micros(first + timedelta(seconds=at)), price, size) for at, price, size in _walk(random, temper, span_s)]
+        rows = [
+            (micros(first + timedelta(seconds=at)), price, size)
+            for at, price, size in _walk(random, temper, span_s)
+        ]
         tapes.append(Tape(temper.symbol, trades=trades_from(rows)))
     return RecordedMarket(tapes)
 
@@ -68,7 +73,11 @@ def _walk(random: Random, temper: Temper, span_s: float) -> Iterator[tuple[float
     """Trades as (seconds from the beginning, price, shares)."""
     at_s, price = 0.0, temper.price
     while at_s < span_s:
-        yield round(at_s, 3), round(price, 2), max(100, round(random.lognormvariate(math.log(temper.size), 0.8)))
+        yield (
+            round(at_s, 3),
+            round(price, 2),
+            max(100, round(random.lognormvariate(math.log(temper.size), 0.8))),
+        )
         gap_s = random.uniform(0.3, 1.7) * temper.gap_s
         step = random.gauss(0.0, temper.volatility_min * math.sqrt(gap_s / SECONDS_PER_MIN))
         if random.random() < temper.jumps_per_min * gap_s / SECONDS_PER_MIN:

@@ -129,7 +129,9 @@ class EpisodePlan:
     @property
     def caps(self) -> dict[Symbol, int]:
         """Shares that a trade of each symbol may grow to, by its own plan."""
-        return {entry.symbol: most_shares(entry.sizing, self.settings.rules) for entry in self.settings.symbols}
+        return {
+            entry.symbol: most_shares(entry.sizing, self.settings.rules) for entry in self.settings.symbols
+        }
 
     def random(self, part: str) -> Random:
         """The generator of a part of the episode that draws while it runs."""
@@ -138,6 +140,7 @@ class EpisodePlan:
 
 def draw_plan(seed: int, minutes: float = 30.0, *, faults: bool = True) -> EpisodePlan:
     """The episode of a seed. `faults` False: the same market and strategy, and nothing is done to them."""
+
     def random(part: str) -> Random:
         return Random(f"{part} {seed}")
 
@@ -172,6 +175,7 @@ def draw_plan(seed: int, minutes: float = 30.0, *, faults: bool = True) -> Episo
 
 def _draw_face(random: Random) -> TwsSettings:
     """The legal habits of a TWS: rare ones as often as usual ones."""
+
     def maybe() -> bool:
         return random.random() < 0.3
 

@@ -61,7 +61,13 @@ DATA_KINDS: Final = frozenset(
     {"farm_broken", "silent_feed", "old_ticks", "bad_tick", "market_data_error", "delayed_data"}
 )
 """Faults of market data: they are no excuse for anything but missing entries."""
-QUIET_KINDS: Final = DATA_KINDS | {"notice", "order_notice", "stale_status", "zero_perm_id", "duplicate_messages"}
+QUIET_KINDS: Final = DATA_KINDS | {
+    "notice",
+    "order_notice",
+    "stale_status",
+    "zero_perm_id",
+    "duplicate_messages",
+}
 """Faults that a sound client does not even slow down for."""
 WIRE_KINDS: Final = frozenset(
     {
@@ -99,7 +105,10 @@ class Truth:
                 if quantity == 0:
                     # Whose shares they were has no meaning any more: what comes now begins anew.
                     self._own[symbol] = 0
-            case Executed(order=order, execution=execution) | ExecutionCorrected(order=order, execution=execution):
+            case (
+                Executed(order=order, execution=execution)
+                | ExecutionCorrected(order=order, execution=execution)
+            ):
                 self._note_order(order)
                 self._note_execution(execution)
             case OrderAccepted(order=order):
@@ -108,9 +117,9 @@ class Truth:
                 if ref is not None:
                     self.incarnations.setdefault(ref, []).append(order.perm_id)
             case _:
-                order = getattr(happening, "order", None)
-                if order is not None:
-                    self._note_order(order)
+                changed = getattr(happening, "order", None)
+                if isinstance(changed, VenueOrder):
+                    self._note_order(changed)
 
     def _note_execution(self, execution: VenueExecution) -> None:
         root = split_exec_id(execution.exec_id)[0]

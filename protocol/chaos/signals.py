@@ -70,12 +70,16 @@ def _arrive(
         return
     kind = random.choice(tuple(SignalKind)[1:])
     match kind:
+        case SignalKind.GENUINE:
+            raise AssertionError("it is none of the kinds that are chosen among")
         case SignalKind.REPEATED:
             yield Prediction(at_s, SignalKind.GENUINE, fair)
             yield Prediction(at_s + random.uniform(0.01, 30), kind, fair)
         case SignalKind.CHANGED:
             yield Prediction(at_s, SignalKind.GENUINE, fair)
-            yield Prediction(at_s + random.uniform(0.01, 30), kind, _body(symbol, "SELL", at, number, confidence=0.99))
+            yield Prediction(
+                at_s + random.uniform(0.01, 30), kind, _body(symbol, "SELL", at, number, confidence=0.99)
+            )
         case SignalKind.STALE:
             old = at - timedelta(seconds=random.uniform(120, 3600))
             yield Prediction(at_s, kind, _body(symbol, "BUY", old, number))

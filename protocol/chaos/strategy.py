@@ -59,22 +59,21 @@ def draw_settings(random: Random, symbols: tuple[Symbol, ...]) -> Settings:
                 cooldown_s=30.0,
             )
         )
-    sized = tuple(
-        SymbolSettings(symbol, Shares(random.choice((40, 100, 230, 500)))) for symbol in symbols
-    )
+    sized = tuple(SymbolSettings(symbol, Shares(random.choice((40, 100, 230, 500)))) for symbol in symbols)
     return attrs.evolve(
         default_settings(symbols), symbols=sized, rules=tuple(rules), risk=_draw_limits(random)
     )
 
 
-def most_shares(sizing: Sizing, rules: tuple[Rule, ...]) -> int:
+def most_shares(size: Sizing, rules: tuple[Rule, ...]) -> int:
     """What one trade may grow to: the entry, and every addition that its rule plans."""
-    assert isinstance(sizing, Shares)
+    assert isinstance(size, Shares)
     most = 0
     for rule in rules:
         for entry in entries_of(rule.then):
-            additions = [level.quantity for level in (*entry.scale_in, *entry.double_down)]
-            most = max(most, sizing.quantity + sum(_added(sizing, quantity) for quantity in additions))
+            levels: tuple[ScaleLevel | DoubleDownLevel, ...] = (*entry.scale_in, *entry.double_down)
+            additions = [level.quantity for level in levels]
+            most = max(most, size.quantity + sum(_added(size, quantity) for quantity in additions))
     return most
 
 

@@ -52,7 +52,9 @@ class Draw:
     def symbol(self) -> Symbol:
         return self.random.choice(self.symbols)
 
-    def when(self, *on: str, lasts_s: float = 0.0, times: int = 1, symbol: str = "", delay_s: float = 0.0) -> f.When:
+    def when(
+        self, *on: str, lasts_s: float = 0.0, times: int = 1, symbol: str = "", delay_s: float = 0.0
+    ) -> f.When:
         return f.When(at=self.at(lasts_s), on=on, times=times, symbol=symbol, delay_s=delay_s)
 
     def leg(self) -> f.Leg:
@@ -66,13 +68,15 @@ Drawer = Callable[[Draw], tuple[f.Fault, ...]]
 
 
 def _drop(draw: Draw) -> tuple[f.Fault, ...]:
-    on = draw.random.choice((("place_order",), ("modify_order",), ("cancel_order",), ("exec_details",), ("execution",), ()))
+    on = draw.random.choice(
+        (("place_order",), ("modify_order",), ("cancel_order",), ("exec_details",), ("execution",), ())
+    )
     return (f.DropConnection(
         when=draw.when(*on), processed=draw.random.random() < 0.5, flush=draw.random.random() < 0.3
     ),)  # fmt: skip
 
 
-def _then_drop(draw: Draw, fault: f.Fault) -> tuple[f.Fault, ...]:
+def _then_drop(fault: f.Fault) -> tuple[f.Fault, ...]:
     """A fault that only a new connection meets, and the reason for a new connection."""
     assert isinstance(fault.when.at, datetime)
     return (fault, f.DropConnection(when=f.When(at=fault.when.at + timedelta(seconds=0.5))))
@@ -95,28 +99,40 @@ def _stop_reading(draw: Draw) -> tuple[f.Fault, ...]:
 
 def _split(draw: Draw) -> tuple[f.Fault, ...]:
     return (f.SplitBytes(
-        when=draw.when(lasts_s=4), size=draw.random.choice((1, 3, 50, 511)), pause_loop_s=draw.random.choice((0.0, 0.002)),
-        duration_loop_s=draw.some_s(0.5, 3),
+        when=draw.when(lasts_s=4), size=draw.random.choice((1, 3, 50, 511)),
+        pause_loop_s=draw.random.choice((0.0, 0.002)), duration_loop_s=draw.some_s(0.5, 3),
     ),)  # fmt: skip
 
 
 def _glue(draw: Draw) -> tuple[f.Fault, ...]:
-    return (f.GlueBytes(when=draw.when(lasts_s=10), hold_loop_s=draw.some_s(0.1, 2), duration_loop_s=draw.some_s(2, 10)),)
+    return (
+        f.GlueBytes(
+            when=draw.when(lasts_s=10), hold_loop_s=draw.some_s(0.1, 2), duration_loop_s=draw.some_s(2, 10)
+        ),
+    )
 
 
 def _burst(draw: Draw) -> tuple[f.Fault, ...]:
-    return (f.BurstBytes(when=draw.when(lasts_s=15), block=draw.random.choice((512, 4096)), duration_loop_s=draw.some_s(3, 15)),)
+    return (
+        f.BurstBytes(
+            when=draw.when(lasts_s=15),
+            block=draw.random.choice((512, 4096)),
+            duration_loop_s=draw.some_s(3, 15),
+        ),
+    )
 
 
 def _refuse(draw: Draw) -> tuple[f.Fault, ...]:
     lasts = draw.some_s(2, 90)
     accepts = draw.random.random() < 0.3
-    return _then_drop(draw, f.RefuseConnections(when=draw.when(lasts_s=lasts), accepts=accepts, duration_loop_s=lasts))
+    return _then_drop(
+        draw, f.RefuseConnections(when=draw.when(lasts_s=lasts), accepts=accepts, duration_loop_s=lasts)
+    )
 
 
 def _silent_handshake(draw: Draw) -> tuple[f.Fault, ...]:
     lasts = draw.some_s(2, 40)
-    return _then_drop(draw, f.SilentHandshake(when=draw.when(lasts_s=lasts), duration_loop_s=lasts))
+    return _then_drop(f.SilentHandshake(when=draw.when(lasts_s=lasts), duration_loop_s=lasts))
 
 
 def _garbage(draw: Draw) -> tuple[f.Fault, ...]:
@@ -125,7 +141,7 @@ def _garbage(draw: Draw) -> tuple[f.Fault, ...]:
 
 def _busy_id(draw: Draw) -> tuple[f.Fault, ...]:
     when = draw.when("start_api", lasts_s=60, times=draw.random.randint(1, 3))
-    return _then_drop(draw, f.ClientIdBusy(when=when))
+    return _then_drop(f.ClientIdBusy(when=when))
 
 
 def _rate(draw: Draw) -> tuple[f.Fault, ...]:
@@ -135,13 +151,16 @@ def _rate(draw: Draw) -> tuple[f.Fault, ...]:
 def _cut_off(draw: Draw) -> tuple[f.Fault, ...]:
     lasts = draw.some_s(2, 70)
     return (f.ConnectivityLost(
-        when=draw.when(lasts_s=lasts), duration_s=lasts, data_lost=draw.random.random() < 0.5, told=draw.random.random() < 0.5
+        when=draw.when(lasts_s=lasts), duration_s=lasts, data_lost=draw.random.random() < 0.5,
+        told=draw.random.random() < 0.5,
     ),)  # fmt: skip
 
 
 def _farm(draw: Draw) -> tuple[f.Fault, ...]:
     lasts = draw.some_s(0.5, 20)
-    return (f.FarmBroken(when=draw.when(lasts_s=lasts), farm=draw.random.choice(tuple(f.Farm)), duration_s=lasts),)
+    return (
+        f.FarmBroken(when=draw.when(lasts_s=lasts), farm=draw.random.choice(tuple(f.Farm)), duration_s=lasts),
+    )
 
 
 def _notice(draw: Draw) -> tuple[f.Fault, ...]:
@@ -161,12 +180,20 @@ REQUESTS: Final = ("new_order", "modify_order", "cancel_order")
 
 
 def _swallow(draw: Draw) -> tuple[f.Fault, ...]:
-    return (f.SwallowRequest(when=draw.when(draw.random.choice((*REQUESTS, "req_executions", "req_all_open_orders")))),)
+    return (
+        f.SwallowRequest(
+            when=draw.when(draw.random.choice((*REQUESTS, "req_executions", "req_all_open_orders")))
+        ),
+    )
 
 
 def _refuse_request(draw: Draw) -> tuple[f.Fault, ...]:
     on = draw.random.choice(REQUESTS)
-    codes = {"new_order": PLACE_REFUSALS, "modify_order": MODIFY_REFUSALS, "cancel_order": (10147, 10148, 161)}[on]
+    codes = {
+        "new_order": PLACE_REFUSALS,
+        "modify_order": MODIFY_REFUSALS,
+        "cancel_order": (10147, 10148, 161),
+    }[on]
     return (f.RefuseRequest(when=draw.when(on), code=draw.random.choice(codes)),)
 
 
@@ -191,7 +218,9 @@ def _double_modify(draw: Draw) -> tuple[f.Fault, ...]:
 
 def _fill_after_cancel(draw: Draw) -> tuple[f.Fault, ...]:
     quantity = draw.random.choice((0, 10))
-    return (f.FillAfterCancel(when=draw.when("cancel_order"), quantity=quantity, after_s=draw.some_s(0.0, 3)),)
+    return (
+        f.FillAfterCancel(when=draw.when("cancel_order"), quantity=quantity, after_s=draw.some_s(0.0, 3)),
+    )
 
 
 # --- orders -----------------------------------------------------------------------------------------
@@ -207,14 +236,18 @@ def _manual_cancel(draw: Draw) -> tuple[f.Fault, ...]:
 
 
 def _manual_modify(draw: Draw) -> tuple[f.Fault, ...]:
-    price, quantity = draw.random.choice(((Decimal("0.05"), 0), (Decimal("-0.05"), 0), (Decimal(0), 10), (Decimal(0), -5)))
+    price, quantity = draw.random.choice(
+        ((Decimal("0.05"), 0), (Decimal("-0.05"), 0), (Decimal(0), 10), (Decimal(0), -5))
+    )
     leg = draw.random.choice((f.Leg.STOP, f.Leg.TARGET))
     return (f.ManualModify(when=draw.when(), leg=leg, price_change=price, quantity_change=quantity),)
 
 
 def _suspend(draw: Draw) -> tuple[f.Fault, ...]:
     lasts = draw.some_s(0.5, 15)
-    return (f.SuspendOrder(when=draw.when("order_accepted", lasts_s=lasts), leg=draw.leg(), duration_s=lasts),)
+    return (
+        f.SuspendOrder(when=draw.when("order_accepted", lasts_s=lasts), leg=draw.leg(), duration_s=lasts),
+    )
 
 
 def _oca_race(draw: Draw) -> tuple[f.Fault, ...]:
@@ -237,7 +270,9 @@ def _bust(draw: Draw) -> tuple[f.Fault, ...]:
 
 
 def _correct(draw: Draw) -> tuple[f.Fault, ...]:
-    price, quantity = draw.random.choice(((Decimal("0.03"), 0), (Decimal("-0.02"), 0), (Decimal(0), -1), (Decimal(0), 2)))
+    price, quantity = draw.random.choice(
+        ((Decimal("0.03"), 0), (Decimal("-0.02"), 0), (Decimal(0), -1), (Decimal(0), 2))
+    )
     when = draw.when("execution", delay_s=draw.some_s(0.0, 20))
     return (f.CorrectExecution(when=when, price_change=price, quantity_change=quantity),)
 
@@ -256,7 +291,8 @@ def _liquidation(draw: Draw) -> tuple[f.Fault, ...]:
 def _shredded(draw: Draw) -> tuple[f.Fault, ...]:
     symbol = draw.symbol()
     return (f.ShreddedFills(
-        when=draw.when("order_accepted", symbol=symbol), parts=draw.random.choice((20, 100)), size=draw.random.choice((1, 5))
+        when=draw.when("order_accepted", symbol=symbol), parts=draw.random.choice((20, 100)),
+        size=draw.random.choice((1, 5)),
     ),)  # fmt: skip
 
 
@@ -290,7 +326,7 @@ def _reorder(draw: Draw) -> tuple[f.Fault, ...]:
 
 def _shift_id(draw: Draw) -> tuple[f.Fault, ...]:
     by = draw.random.choice((-1, -40, 3, 10_000))
-    return _then_drop(draw, f.ShiftNextId(when=draw.when("next_valid_id"), by=by))
+    return _then_drop(f.ShiftNextId(when=draw.when("next_valid_id"), by=by))
 
 
 def _zero_perm(draw: Draw) -> tuple[f.Fault, ...]:
@@ -302,7 +338,7 @@ def _stale_status(draw: Draw) -> tuple[f.Fault, ...]:
 
 
 def _change_accounts(draw: Draw) -> tuple[f.Fault, ...]:
-    return _then_drop(draw, f.ChangeAccounts(when=draw.when("managed_accounts"), accounts=("DU7654321",)))
+    return _then_drop(f.ChangeAccounts(when=draw.when("managed_accounts"), accounts=("DU7654321",)))
 
 
 # --- market data ------------------------------------------------------------------------------------
@@ -330,7 +366,9 @@ def _bad_tick(draw: Draw) -> tuple[f.Fault, ...]:
 def _data_error(draw: Draw) -> tuple[f.Fault, ...]:
     lasts = draw.some_s(1, 40)
     code = draw.random.choice((10197, 354, 10089, 10182, 10225, 101))
-    return (f.MarketDataError(when=draw.when(lasts_s=lasts, symbol=draw.symbol()), code=code, duration_s=lasts),)
+    return (
+        f.MarketDataError(when=draw.when(lasts_s=lasts, symbol=draw.symbol()), code=code, duration_s=lasts),
+    )
 
 
 def _delayed(draw: Draw) -> tuple[f.Fault, ...]:

@@ -84,7 +84,9 @@ class Judge:
         counts: dict[str, int] = {}
         for checker in self.checkers:
             counts[checker.invariant] = counts.get(checker.invariant, 0) + checker.checked
-        found = sorted((each for checker in self.checkers for each in checker.violations), key=lambda each: each.at)
+        found = sorted(
+            (each for checker in self.checkers for each in checker.violations), key=lambda each: each.at
+        )
         return EpisodeVerdict(
             violations=tuple(found),
             invariants=dict(sorted(counts.items())),

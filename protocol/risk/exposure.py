@@ -146,7 +146,8 @@ class WorstCases:
 
     def __init__(self, book: RiskBook, sectors: Mapping[Symbol, str]) -> None:
         self._book, self._sectors = book, sectors
-        self._cases: dict[Symbol, tuple[int, WorstCase]] = {}
+        self._cases: dict[Symbol, tuple[int, WorstCase, WorstCase]] = {}
+        """The version of the book that it was reckoned from; of what has left; of all, decided or not."""
 
     def account(
         self,
@@ -159,20 +160,21 @@ class WorstCases:
 
         Orders that still wait for the gate are not in it, save those of `judged`, and with `pending` all.
         """
-        cases = {symbol: self._sent(symbol) for symbol in self._book.symbols}
-        for symbol in cases if pending else {ref.symbol: None for ref in judged}:
-            cases[symbol] = self._case(symbol, lambda order: pending or order.sent or order.ref in judged)
+        cases = {symbol: self._known(symbol, pending=pending) for symbol in self._book.symbols}
+        for symbol in {ref.symbol: None for ref in judged}:
+            cases[symbol] = self._case(symbol, lambda order: order.sent or order.ref in judged)
         return AccountExposure({
             symbol: Exposure(symbol, case, self._price(symbol, quote(symbol)), self._sectors.get(symbol, ""))
             for symbol, case in cases.items()
             if case.held or case.largest
         })  # fmt: skip
 
-    def _sent(self, symbol: Symbol) -> WorstCase:
+    def _known(self, symbol: Symbol, *, pending: bool) -> WorstCase:
         version, known = self._book.version(symbol), self._cases.get(symbol)
         if known is None or known[0] != version:
-            known = self._cases[symbol] = (version, self._case(symbol, lambda order: order.sent))
-        return known[1]
+            left, every = self._case(symbol, lambda order: order.sent), self._case(symbol, lambda _: True)
+            known = self._cases[symbol] = (version, left, every)
+        return known[2] if pending else known[1]
 
     def _case(self, symbol: Symbol, counts: Callable[[BookedOrder], bool]) -> WorstCase:
         orders = (order for order in self._book.live(symbol) if counts(order))

@@ -8,10 +8,10 @@ executions of earlier days so many that a late correction still finds what it co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from typing import Final
+from itertools import takewhile
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -65,6 +65,9 @@ class PastFill:
     at: datetime
     side: Side
     price: Decimal
+
+
+_Dated = TypeVar("_Dated", TradeResult, PastFill)
 
 
 @attrs.frozen
@@ -315,13 +318,13 @@ class Ledger:
         """Trades that closed after `since`, the oldest first; of all symbols for the empty one."""
         if symbol != ACCOUNT:
             entry = self._symbols.get(Symbol(symbol))
-            return () if entry is None else tuple(_after(entry.results, since))
+            return () if entry is None else _after(entry.results, since)
         found = [result for entry in self._symbols.values() for result in _after(entry.results, since)]
         return tuple(sorted(found, key=lambda result: result.at))
 
     def fills(self, symbol: Symbol, since: datetime) -> tuple[PastFill, ...]:
         entry = self._symbols.get(symbol)
-        return () if entry is None else tuple(fill for fill in entry.fills if fill.at > since)
+        return () if entry is None else _after(entry.fills, since)
 
     def refusals(self, symbol: str, since: datetime) -> int:
         """Orders that the broker refused after `since`; of all symbols for the empty one."""
@@ -361,8 +364,11 @@ def _is_leg(role: str) -> bool:
     return role.partition(".")[0] in (MAIN, STOP, TARGET)
 
 
-def _after(results: deque[TradeResult], since: datetime) -> Iterator[TradeResult]:
-    return (result for result in results if result.at > since)
+def _after(kept: deque[_Dated], since: datetime) -> tuple[_Dated, ...]:
+    """What is later; asked every second, so that it does not look at the rest."""
+    late = list(takewhile(lambda each: each.at > since, reversed(kept)))
+    late.reverse()
+    return tuple(late)
 
 
 def day_around(at: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:

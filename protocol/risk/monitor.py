@@ -162,10 +162,17 @@ def _new_locks(gate: Watched, around: Surroundings, day: Reckoning, at: datetime
 def _limit_locks(gate: Watched, around: Surroundings, day: Reckoning, at: datetime) -> Iterator[WantedLock]:
     limits, ledger = gate.standing.limits, gate.ledger
     yield from _messages(limits, ledger, at)
+    few = min(limits.max_round_trips, limits.max_stop_outs_in_a_row)
     for symbol in ledger.symbols:
-        yield from _fills_off_market(limits, ledger, around, symbol, at)
-        yield from _repeated_trades(limits, ledger, symbol, at)
-        yield from _refusals(limits, ledger, symbol, at)
+        entry = ledger.get(symbol)
+        assert entry is not None
+        # Nearly always there is nothing to look at, every second, for each symbol.
+        if entry.fills and entry.fills[-1].at > at - timedelta(seconds=limits.fill_window_s):
+            yield from _fills_off_market(limits, ledger, around, symbol, at)
+        if len(entry.results) > few:
+            yield from _repeated_trades(limits, ledger, symbol, at)
+        if entry.refusals:
+            yield from _refusals(limits, ledger, symbol, at)
         yield from loss_locks(gate, day, symbol, at=at)
 
 

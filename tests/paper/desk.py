@@ -241,7 +241,7 @@ class PaperDesk:
         assert await self.until(
             lambda: any(end.req_id == req_id for end in self.desk.all(tws.ExecDetailsEnd, since=since))
         )
-        return own(self.desk.all(tws.ExecDetails))
+        return own(self.desk.all(tws.ExecDetails), self.target.symbol)
 
     async def now_epoch_s(self) -> int:
         """TWS's time."""
@@ -301,9 +301,9 @@ def paper_account(accounts: tuple[str, ...]) -> str:
     return accounts[0]
 
 
-def own(details: Iterable[tws.ExecDetails]) -> list[tws.Execution]:
+def own(details: Iterable[tws.ExecDetails], symbol: str) -> list[tws.Execution]:
     """Executions of our references, each id once."""
-    found = {each.execution.exec_id: each.execution for each in details}
+    found = {each.execution.exec_id: each.execution for each in details if each.contract.symbol == symbol}
     return [each for each in found.values() if each.order_ref.startswith(PREFIX)]
 
 

@@ -64,8 +64,9 @@ async def test_waiting_children_are_resized_and_repriced_in_place(paper: PaperDe
     before = paper.echo(stop_id).order
     since = paper.desk.mark
     smaller = paper.order(
-        action="SELL", order_type="STP", lmt_price=None, aux_price=paper.at("0.31"), total_quantity=Decimal(1),
-        parent_id=entry_id, order_ref=before.order_ref, tif="GTC", outside_rth=True, **group,
+        action="SELL", order_type="STP", lmt_price=None, aux_price=paper.at("0.31"),
+        total_quantity=Decimal(1), parent_id=entry_id, order_ref=before.order_ref,
+        tif="GTC", outside_rth=True, **group,
     )  # fmt: skip
     paper.send(smaller, stop_id)
     assert await paper.until(lambda: paper.echoes(stop_id, since=since) or paper.refused(stop_id, since))
