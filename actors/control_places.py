@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -101,6 +101,14 @@ def socket_of(state: Path) -> Path:
 
 def note_run(note: RunningNote) -> Path:
     """Write the note of a run, and take away those of processes that are gone. Raises OSError."""
+    try:
+        return _note_run(note)
+    except FileNotFoundError:
+        # The last run of others has just ended, and taken the folder with it.
+        return _note_run(note)
+
+
+def _note_run(note: RunningNote) -> Path:
     folder = runtime_folder()
     for old in folder.glob("*.json"):
         read = _read(old)
@@ -110,6 +118,17 @@ def note_run(note: RunningNote) -> Path:
     path.unlink(missing_ok=True)
     write_private(path, orjson.dumps(attrs.asdict(note)))
     return path
+
+
+def take_away(paths: Iterable[Path]) -> None:
+    """What a run has left, and the runtime folder with its last file."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in runtime_folders():
+        try:
+            folder.rmdir()
+        except OSError:
+            continue  # Others run, or it was never made.
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import socket
+import sqlite3
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,12 +15,16 @@ import attrs
 import trio
 
 from actors.config_files import read_secret
+from actors.event_log import EventLog, NoJournal
 from actors.journal import LOCK
 from protocol.alert_settings import AlertChannel
 from protocol.config import ConfigFaults
+from protocol.control_events import KillLevelEvent
 from protocol.doctor import Check, Finding, fail, ok, skip, warn
 from protocol.doctor_advice import USUAL_PORTS
 from protocol.doctor_machine import DOCKER_HOST, Machine, MachineKind, MachineTexts, read_machine
+from protocol.journal import UnreadableRow
+from protocol.risk.words import KillLevel
 from protocol.settings import Settings
 from protocol.source_settings import FileSource, HttpSource, Source, WebhookSource, WebSocketSource
 
@@ -123,6 +128,15 @@ def examine_state(folder: Path) -> Finding:
             "remove it when its reason is gone, and lower the kill level with a reason",
             subject=subject,
         )
+    held = kill_level(folder)
+    if held is not None and held.level >= KillLevel.REDUCE:
+        named = KillLevel(held.level).name
+        return warn(
+            Check.STATE,
+            f"kill level {named} holds since {held.at:%Y-%m-%d %H:%M} UTC, by {held.who}: {held.why}",
+            "a run that starts here enters nothing until a person lowers it, with a reason",
+            subject=subject,
+        )
     if stat.S_IMODE(folder.stat().st_mode) & 0o077:
         return warn(
             Check.STATE,
@@ -146,6 +160,18 @@ def holder(folder: Path) -> str | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def kill_level(folder: Path) -> KillLevelEvent | None:
+    """The last word on the kill level in a folder's journal; None where there is none to read."""
+    try:
+        with EventLog.open(folder) as log:
+            events = [row.event for row in log.rows(kinds=(KillLevelEvent.__name__,))]
+    except (NoJournal, UnreadableRow, sqlite3.Error):
+        # What is wrong with a journal is said when a run opens it.
+        return None
+    last = events[-1] if events else None
+    return last if isinstance(last, KillLevelEvent) else None
 
 
 def _standing(path: Path) -> Path:

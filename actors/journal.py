@@ -16,6 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -59,6 +60,10 @@ _ALL_ROWS = (
     "SELECT seq, stream, kind, version, payload FROM event"
     " WHERE seq > :after AND seq <= :end ORDER BY seq LIMIT :limit"
 )
+_ROWS_OF_KIND = (
+    "SELECT seq, stream, kind, version, payload FROM event"
+    " WHERE kind = :kind AND seq > :after AND seq <= :end ORDER BY seq LIMIT :limit"
+)
 _ROWS_OF_STREAM = (
     "SELECT seq, stream, kind, version, payload FROM event"
     " WHERE stream = :stream AND seq > :after AND seq <= :end ORDER BY seq LIMIT :limit"
@@ -78,6 +83,7 @@ class JournalFailed(OSError):
 
 
 Follower = Callable[[str, Sequence[BaseEvent]], None]
+E = TypeVar("E", bound=BaseEvent)
 
 
 class Journal:
@@ -244,6 +250,21 @@ class Journal:
             for seq, of, kind, version, payload in page:
                 event = decode(kind, version, payload)
                 yield JournalRow(seq, of, kind, event.at, event)
+            if len(page) < PAGE_ROWS:
+                return
+            after = page[-1][0]
+
+    def of_kind(self, kind: type[E]) -> Iterator[E]:
+        """The events of exactly this type, of all streams, in order."""
+        end, after = self._seq, 0
+        while True:
+            page = self._connection.execute(
+                _ROWS_OF_KIND, {"after": after, "end": end, "kind": kind.__name__, "limit": PAGE_ROWS}
+            ).fetchall()
+            for _, _, name, version, payload in page:
+                event = decode(name, version, payload)
+                assert isinstance(event, kind)
+                yield event
             if len(page) < PAGE_ROWS:
                 return
             after = page[-1][0]

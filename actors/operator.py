@@ -331,9 +331,9 @@ class Operator:
         if not symbol and not deed.confirmed:
             raise ValueError("this closes every position: confirm it with --yes")
         held = [
-            f"{name} ({actor.state.position.quantity:+d})"
-            for name, actor in self._view.system.symbols.items()
-            if actor.state.position.quantity and (not symbol or name == symbol)
+            f"{name} ({quantity:+d})"
+            for name in self._view.system.symbols
+            if (quantity := self._view.state(name).position.quantity) and symbol in ("", name)
         ]
         about = f"closing {', '.join(held)}" if held else f"{symbol or 'every symbol'} is flat"
         said = f"{about}; working entries are cancelled"

@@ -56,6 +56,7 @@ from protocol.risk.figures import RiskFigures
 from protocol.risk.standing import Standing
 from protocol.risk.words import KillLevel
 from protocol.settings import StockFacts
+from protocol.symbol_state import SymbolState
 from protocol.values import Side, Symbol, exact
 
 SHOWN_ALARMS: Final = 5
@@ -137,7 +138,7 @@ class Overview:
             run=self._run(),
             link=self._link(),
             kill=self.kill(),
-            symbols=tuple(self.line(symbol) for symbol in self.system.symbols),
+            symbols=tuple(self._line(symbol, child) for symbol, child in self._children().items()),
             tree=tuple(self._tree()),
             locks=self.locks(),
             sources=self.sources_told(),
@@ -200,22 +201,33 @@ class Overview:
 
     def child_of(self, symbol: Symbol) -> ChildStatus:
         """The symbol's actor, as its supervisor has it."""
-        wanted = SYMBOL_PREFIX + symbol
-        return next(child for child in self.system.symbol_tree.which_children() if child.id == wanted)
+        return self._children()[symbol]
+
+    def _children(self) -> dict[Symbol, ChildStatus]:
+        children = self.system.symbol_tree.which_children()
+        return {Symbol(child.id.removeprefix(SYMBOL_PREFIX)): child for child in children}
 
     # --- the symbols ----------------------------------------------------------------------------------
 
-    def line(self, symbol: Symbol) -> SymbolLine:
-        actor, child = self.system.symbols[symbol], self.child_of(symbol)
-        status = status_of(actor.state)
+    def state(self, symbol: Symbol) -> SymbolState:
+        """The symbol's state; while its actor is down, with the position that the custodian knows."""
+        state, guard = self.system.symbols[symbol].state, self.system.custodian.guards.get(symbol)
+        if guard is None:
+            return state
+        trade = state.trade if guard.position.quantity else None
+        return attrs.evolve(state, position=guard.position, trade=trade)
+
+    def _line(self, symbol: Symbol, child: ChildStatus) -> SymbolLine:
+        actor, state = self.system.symbols[symbol], self.state(symbol)
+        status = status_of(state)
         recovering = child.state is ChildState.RUNNING and not actor.ready
         record = self.position(symbol)
         return SymbolLine(
             symbol=symbol,
             actor="reconciling" if recovering else child.state.value,
             status="flat" if status is None else status.value,
-            position=actor.state.position.quantity,
-            average=actor.state.position.average_price if actor.state.position.quantity else None,
+            position=state.position.quantity,
+            average=state.position.average_price if state.position.quantity else None,
             last=actor.view.last,
             unrealized_pnl=None if record is None else record.unrealized_pnl,
             stop=None if record is None else record.stop_price,
@@ -231,7 +243,8 @@ class Overview:
         if lock is not None:
             return f"lock {lock.lock}: {lock.reason}"
         if child.state is ChildState.QUARANTINED:
-            return "in quarantine"
+            guarded = symbol in system.custodian.guards
+            return "in quarantine" + ("; the custodian guards it" if guarded else "")
         if system.broker.state is not LinkState.UP:
             return "no link to the broker"
         if not actor.view.reconciled:
@@ -241,12 +254,11 @@ class Overview:
 
     def position(self, symbol: Symbol) -> PositionRecord | None:
         """The trade that lives, at the price at which it could be closed."""
-        actor = self.system.symbols[symbol]
-        quantity = actor.state.position.quantity
-        side = Side.SELL if quantity < 0 else Side.BUY
-        mark = actor.view.mark(side)
+        state = self.state(symbol)
+        side = Side.SELL if state.position.quantity < 0 else Side.BUY
+        mark = self.system.symbols[symbol].view.mark(side)
         price: Decimal | None = exact(mark) if mark is not None else None
-        return position_of(actor.state, self._facts(symbol), price)
+        return position_of(state, self._facts(symbol), price)
 
     def _facts(self, symbol: Symbol) -> StockFacts:
         found = (entry.facts for entry in self.system.settings.symbols if entry.symbol == symbol)
@@ -259,11 +271,15 @@ class Overview:
         )
 
     def orders(self, symbols: Sequence[Symbol]) -> tuple[OrderTold, ...]:
-        sent = self.system.broker.session.orders
+        """What guards a symbol has orders of its own: only the broker session knows those."""
+        sent, guards = self.system.broker.session.orders, self.system.custodian.guards
         return tuple(
             order
             for symbol in symbols
-            for order in orders_of(self.system.symbols[symbol].state, sent.live(symbol))
+            for order in orders_of(
+                attrs.evolve(self.state(symbol), trade=None) if symbol in guards else self.state(symbol),
+                sent.live(symbol),
+            )
         )
 
     def rules(self, symbols: Sequence[Symbol]) -> tuple[RuleTold, ...]:
@@ -282,11 +298,11 @@ class Overview:
         return self._note
 
     def symbol(self, symbol: Symbol) -> SymbolTold:
-        view = self.system.symbols[symbol].view
+        view, child = self.system.symbols[symbol].view, self.child_of(symbol)
         subjects = ("link", SYMBOL_PREFIX + symbol)
         return SymbolTold(
-            line=self.line(symbol),
-            actor=self._actor(self.child_of(symbol), 0),
+            line=self._line(symbol, child),
+            actor=self._actor(child, 0),
             bid=view.bid,
             ask=view.ask,
             quote_age_s=view.quote_age_s(self.now),

@@ -40,6 +40,7 @@ from protocol.risk.drop_copy import DropCopy
 from protocol.risk.figures import RiskFigures
 from protocol.risk.gate import RiskGate
 from protocol.risk.monitor import Demand, lasting_demands, loss_locks, raised, reckon, watch
+from protocol.risk.patience import Patience
 from protocol.risk.words import KillLevel, LockKind, Surroundings
 from protocol.values import OrderRef, Symbol
 
@@ -115,6 +116,7 @@ class RiskDesk:
         self._again_loop_s = self._file_loop_s = self._compare_loop_s = -math.inf
         self._sever_alarm_loop_s: float | None = None
         self._severed = False
+        self._patience = Patience()
 
     # --- the actor ------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class RiskDesk:
             self._look_for_file(self._folder)
         if self._clock.known:
             self._compare_positions(loop_s)
-            events = watch(self.gate, self._around(), at=self._clock.now())
+            events = watch(self.gate, self._around(), at=self._clock.now(), patience=self._patience)
             self._journal.append(STREAM, events)
             for event in events:
                 self._perform(event)

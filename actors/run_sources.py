@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import attrs
@@ -25,7 +26,7 @@ def open_sources(
         journal=journal,
         deliver=system.take_signal,
         clock=clock,
-        judged=partial(judged, journal),
+        judged=partial(_verdicts, journal),
         deliver_flow=system.take_flow,
     )
     others = () if plan.service is None else set(plan.service.tickers) - set(system.symbols)
@@ -50,4 +51,8 @@ def _with_url(source: Source, url: str) -> Source:
 
 def judged(journal: Journal) -> frozenset[str]:
     """The ids of all signals that have their verdict."""
-    return frozenset(event.signal_id for event in journal.read() if isinstance(event, SignalVerdictEvent))
+    return frozenset(_verdicts(journal))
+
+
+def _verdicts(journal: Journal) -> Iterator[str]:
+    return (event.signal_id for event in journal.of_kind(SignalVerdictEvent))

@@ -98,7 +98,7 @@ def _nobody(_: FlowThresholdEvent) -> None:
 class SignalDesk:
     """`deliver` takes each signal that passed, `deliver_flow` each threshold event; neither may wait.
 
-    `judged`: the ids that have their verdict in another stream, asked for once.
+    `judged`: the ids that have their verdict in another stream, asked for once and read in chunks.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class SignalDesk:
         journal: SignalJournal,
         deliver: Callable[[PredictionSignalEvent], None],
         clock: MarketClock,
-        judged: Callable[[], Collection[str]] = frozenset,
+        judged: Callable[[], Iterable[str]] = frozenset,
         deliver_flow: Callable[[FlowThresholdEvent], None] = _nobody,
         taken_per_min: int = MAX_TAKEN_PER_MIN,
     ) -> None:
@@ -147,7 +147,11 @@ class SignalDesk:
         async with self._recovering:
             if self._recovered:
                 return
-            judged = self._judged()
+            judged = set[str]()
+            for number, signal_id in enumerate(self._judged(), start=1):
+                judged.add(signal_id)
+                if number % CHUNK == 0:
+                    await trio.lowlevel.checkpoint()
             for number, event in enumerate(self._journal.read(STREAM), start=1):
                 self._seen.evolve(event)
                 self._note_waiting(event, judged)

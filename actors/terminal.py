@@ -51,7 +51,7 @@ class Terminal:
     ) -> None:
         """`live` None: a table when `out` is a terminal, lines when it is not.
 
-        `control`: the command that looks at the run from another terminal, shown first of all.
+        `control`: the command that looks at the run from another terminal; told once, after the first line.
         """
         self._out = sys.stdout if out is None else out
         self.live = self._out.isatty() if live is None else live
@@ -63,8 +63,7 @@ class Terminal:
         self._lost = 0
         self._news = trio.Event()
         self._control = control
-        if control and not self.live:
-            self._note(f"control: {control}   (in another terminal)")
+        self._control_told = not control
 
     def books(self) -> JournalBooks:
         """What has been followed and recalled, as books."""
@@ -91,6 +90,9 @@ class Terminal:
             return
         self._lost += len(self._waiting) == MAX_WAITING_LINES
         self._waiting.append(line)
+        if not self._control_told:
+            self._control_told = True
+            self._waiting.append(f"control: {self._control}   (in another terminal)")
         self._news.set()
 
     # --- to the person ------------------------------------------------------------------------------

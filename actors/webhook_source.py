@@ -186,7 +186,8 @@ class WebhookSignals:
         if now_loop >= self._alarm_due_loop:
             count, self._unproven = self._unproven, 0
             self._alarm_due_loop = now_loop + ALARM_LOOP_S
-            text = f"{count} requests that do not prove their sender, the last from {sender}"
+            what = "a request that does not" if count == 1 else f"{count} requests that do not"
+            text = f"{what} prove the sender, the last from {sender}"
             self._intake.alarm("webhook_unproven", text)
 
     # --- one request ------------------------------------------------------------------------------

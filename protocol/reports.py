@@ -64,6 +64,10 @@ class RequestKind(enum.Enum):
     CANCEL = "cancel"
 
 
+NOT_SENT = 0
+"""The `code` of a refusal that is ours, not TWS's."""
+
+
 @attrs.frozen
 class RequestRefused:
     """TWS refused what we asked (an error with the order's id), or the broker actor refused to send it.

@@ -7,10 +7,10 @@ from collections import deque
 from typing import Final, TypeAlias
 
 from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders
-from protocol.reports import LinkState, RequestKind, RequestRefused
+from protocol.reports import NOT_SENT, LinkState, RequestKind, RequestRefused
 from protocol.risk.words import OrderGate, Refused, Surroundings
 from protocol.session_contracts import Contracts
-from protocol.session_orders import NOT_SENT, SentOrders
+from protocol.session_orders import SentOrders
 from protocol.session_words import Outbox, Urgency
 from protocol.tws import messages as tws
 from protocol.values import OrderRef, Purpose, Symbol

@@ -22,7 +22,7 @@ from protocol.events import (
     OrderStatusEvent,
     RejectEvent,
 )
-from protocol.reports import OrderLost, OrderReport, RequestKind, RequestRefused
+from protocol.reports import NOT_SENT, OrderLost, OrderReport, RequestKind, RequestRefused
 from protocol.session_order import TOO_EARLY_TO_TELL, SentOrder, as_asked
 from protocol.session_register import OrderRegister
 from protocol.session_translation import DEAD, STATUS, WORKING, report_of_order, report_of_spec, to_tws
@@ -35,8 +35,6 @@ ACK_LOOP_S = 5.0
 """An order that has had no answer for so long is unknown (most answers take milliseconds)."""
 ABSENCE_LOOP_S = 2.0
 """Between two snapshots that prove an absence: orders reach TWS's lists late after a reconnect."""
-NOT_SENT = 0
-"""The `code` of a refusal that is ours, not TWS's."""
 
 
 class SentOrders(OrderRegister):

@@ -52,6 +52,7 @@ from protocol.order import TERMINAL, Order
 from protocol.protection import ANSWER_WITHIN, keep_protected
 from protocol.ratchet import keep_trailing
 from protocol.reports import (
+    NOT_SENT,
     AccountReport,
     CommissionCharged,
     ContractQualified,
@@ -69,7 +70,7 @@ from protocol.reports import (
 from protocol.rules.evaluation import evaluate, judge
 from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, told
-from protocol.values import OrderRef, OrderStatus, Side, Tick
+from protocol.values import OrderRef, OrderStatus, Purpose, Side, Tick
 
 SymbolMessage: TypeAlias = PredictionSignalEvent | FlowThresholdEvent | Tick | Report | SymbolCommand
 
@@ -255,6 +256,9 @@ def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
     ))  # fmt: skip
     if report.request is not RequestKind.PLACE and order.status in TERMINAL:
         return  # It crossed the end of its order: nothing that a person has to know.
+    enters = order.purpose is Purpose.ENTRY or order.spec.parent is not None
+    if report.request is RequestKind.PLACE and report.code == NOT_SENT and enters:
+        return  # Our own limits kept an entry back, and its exits with it: that is what they are for.
     chores.emit(AlarmEvent(
         at=chores.at, cause=str(report.ref), code="REFUSED", symbol=chores.plan.symbol,
         text=f"{report.ref.role} order, {report.request.value}: {report.reason} ({report.code})",

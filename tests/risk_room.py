@@ -34,6 +34,7 @@ from protocol.values import (
     OrderSpec,
     OrderStatus,
     OrderType,
+    Purpose,
     Side,
     Symbol,
     TimeInForce,
@@ -207,6 +208,14 @@ class Room:
             self.told(order)
         self.fill(command.orders[0])
         return command
+
+    def addition(self, quantity: int, index: int) -> PlaceOrders:
+        """A market order to add to the long trade that lives, as a rule asks for it."""
+        spec = OrderSpec(
+            self.ref("order", revision=index), Side.BUY, quantity, OrderType.MARKET, TimeInForce.DAY,
+            purpose=Purpose.ENTRY, index=index,
+        )  # fmt: skip
+        return self.decide((spec,))
 
     def conclude(self, symbol: Symbol = SLV) -> None:
         """The trade is over, whatever became of its orders."""

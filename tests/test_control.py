@@ -16,7 +16,7 @@ import trio
 import trio.testing
 
 from actors import control
-from actors.control import BURST, DEEDS_PER_S, MAX_CONNECTIONS, REQUEST_LOOP_S, Control, Turns
+from actors.control import ASKS_PER_S, BURST, DEEDS_PER_S, MAX_CONNECTIONS, REQUEST_LOOP_S, Control, Turns
 from actors.control_client import NobodyAnswers, SeveralRun, find, running, running_on
 from actors.control_places import RunningNote, note_run, socket_of
 from protocol.control_answers import Answer, Declined, Done
@@ -245,7 +245,7 @@ async def test_a_flood_of_looks_is_paced_and_does_not_hold_up_a_deed(
             crowd.start_soon(flood)
         await trio.sleep(10.0)
         looked = len(room.operator.asked)
-        assert looked <= 20 * 10 + BURST + 8
+        assert looked <= ASKS_PER_S * 10 + BURST + 8
         began = trio.current_time()
         assert await room.say(write_request(Pause())) == Done(said=("Pause",))
         assert trio.current_time() - began < 0.1

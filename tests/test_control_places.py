@@ -21,6 +21,7 @@ from actors.control_places import (
     runtime_folders,
     socket_of,
     socket_place,
+    take_away,
     write_private,
 )
 
@@ -86,6 +87,14 @@ def test_notes_of_dead_processes_are_ignored_and_taken_away_by_the_next_run() ->
     note_run(note())
     assert not left.exists()
     assert list(noted_runs()) == [note()]
+
+
+def test_the_runtime_folder_goes_with_its_last_note() -> None:
+    mine, other = note_run(note()), note_run(note(1))
+    take_away([mine])
+    assert list(noted_runs()) == [note(1)]
+    take_away([other])
+    assert not other.parent.exists()
 
 
 def test_nonsense_among_the_notes_is_ignored() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from actors.doctor import DoctorOptions
 from actors.doctor_machine import examine_disk, examine_state, file_system
 from actors.journal import Journal
+from protocol.control_events import KillLevelEvent
 from protocol.doctor import (
     Asked,
     Check,
@@ -221,6 +222,21 @@ def test_a_state_folder_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     folder.chmod(0o700)
     (folder / "KILL").touch()
     assert "halted" in examine_state(folder).text
+
+
+def test_a_kill_level_that_holds_is_said_with_who_and_why(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, synchronous=True)
+    raised = KillLevelEvent(at=NOW, level=2, before=0, who="mara", why="odd fills")
+    journal.append("risk", [raised])
+    journal.close()
+    held = examine_state(tmp_path)
+    assert held.outcome is Outcome.WARN
+    assert "HALT" in held.text
+    assert "by mara: odd fills" in held.text
+    journal = Journal.open(tmp_path, synchronous=True)
+    journal.append("risk", [attrs.evolve(raised, level=0, before=2, why="explained")])
+    journal.close()
+    assert examine_state(tmp_path).outcome is Outcome.OK
 
 
 def test_the_file_system_of_a_path_is_that_of_the_longest_mount_point(tmp_path: Path) -> None:

@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from actors.operator import Operator, RiskHands
-from actors.overview import Overview, RunIdentity
-from actors.signal_desk import SignalCounts, SourceStatistics
-from actors.sources import SourceStatus
 from actors.system_views import SYMBOL_PREFIX
 from protocol.control_answers import (
-    Answer,
-    Declined,
-    Done,
     LimitsTold,
     LocksTold,
     OrdersTold,
     PositionsTold,
-    RulesTold,
     SourcesTold,
     StatusTold,
     SymbolTold,
 )
 from protocol.control_events import KillLevelEvent, LimitTightenedEvent, LockEvent, OperatorEvent, UnlockEvent
-from protocol.control_messages import read_answer, write_answer
 from protocol.control_requests import (
     AskLimits,
     AskLocks,
     AskOrders,
     AskPositions,
-    AskRules,
     AskSources,
     AskStatus,
     AskSymbol,
@@ -58,86 +45,8 @@ from protocol.control_requests import (
 )
 from protocol.risk.words import KillLevel
 from protocol.values import STOP, TARGET
-from tests.directed_market import DirectedMarket
-from tests.world import GLD, SLV, World, play, settings_for
-
-
-class FakeSources:
-    """A registry of one source that notes what is asked of it."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[object, ...]] = []
-
-    def names(self) -> tuple[str, ...]:
-        return ("flow",)
-
-    def status(self) -> tuple[SourceStatus, ...]:
-        counts = SignalCounts(accepted=3, refused=1)
-        return (
-            SourceStatus(
-                name="flow", kind="http", running=True, state="ok", sentence="it answers", tickers=("SLV",),
-                counts=counts, statistics=SourceStatistics(polls=9, troubles=2),
-            ),
-        )  # fmt: skip
-
-    def start(self, name: str, *, who: str) -> None:
-        self.asked.append(("start", name, who))
-        raise ValueError(f"{name} runs already")
-
-    def stop(self, name: str, *, who: str) -> None:
-        self.asked.append(("stop", name, who))
-
-    def set_tickers(self, name: str, tickers: Iterable[str], *, who: str) -> None:
-        self.asked.append(("tickers", name, tuple(tickers), who))
-
-
-class Person:
-    """Ann at her terminal, and the system of a world."""
-
-    def __init__(self, world: World, *, risk: RiskHands | None = None, sources: bool = True) -> None:
-        system = world.system
-        self.world, self.sources, self.ended = world, FakeSources(), list[str]()
-        run = RunIdentity(
-            state=Path("/s"), temporary=False, mode="simulation", version="0", configuration="c",
-            began=lambda: None, now=system.clock.now,
-        )  # fmt: skip
-        found = self.sources if sources else None
-        view = Overview(
-            system, run, standing=system.gate.standing, figures=system.risk.figures, sources=found
-        )
-        system.journal.follow(view.follow)
-        self.operator = Operator(
-            view, risk=risk or system.risk, tree=system, end=self.ended.append, sources=found
-        )
-
-    def ask(self, request: Request) -> Answer:
-        """What comes back, having been a line of JSON on its way."""
-        answer = self.operator.answer(attrs.evolve(request, tty="pts/1"), "ann")
-        told = read_answer(write_answer(answer))
-        assert told == answer
-        return told
-
-    def do(self, request: Request) -> str:
-        answer = self.ask(request)
-        assert isinstance(answer, Done), answer
-        return "\n".join(answer.said)
-
-    def declined(self, request: Request) -> str:
-        answer = self.ask(request)
-        assert isinstance(answer, Declined), answer
-        return "\n".join(answer.problems)
-
-    @property
-    def noted(self) -> list[tuple[str, str, str]]:
-        """(action, arguments, outcome) of everything in the stream of control."""
-        events = self.world.events(OperatorEvent)
-        assert all(event.who == "ann@pts/1" for event in events)
-        return [(event.action, event.arguments, event.outcome) for event in events]
-
-
-def tell(story: Any, *symbols: Any) -> None:
-    play(story, DirectedMarket({SLV: 100.0, GLD: 200.0}), settings_for(*(symbols or (SLV, GLD))))
-
+from tests.operator_desk import Person, act_out
+from tests.world import GLD, SLV, World
 
 # --- locks ------------------------------------------------------------------------------------------
 
@@ -155,7 +64,7 @@ def test_a_pause_holds_the_entries_of_one_symbol_until_it_is_resumed() -> None:
         assert [lock.reason for lock in world.events(LockEvent)] == ["news"]
         assert [lift.who for lift in world.events(UnlockEvent)] == ["ann@pts/1"]
 
-    tell(story)
+    act_out(story)
 
 
 def test_what_a_person_does_is_in_the_journal_before_it_is_done() -> None:
@@ -182,7 +91,7 @@ def test_what_a_person_does_is_in_the_journal_before_it_is_done() -> None:
         streams = {stream for stream, event in world.rows() if isinstance(event, OperatorEvent)}
         assert streams == {"control"}
 
-    tell(story)
+    act_out(story)
 
 
 def test_a_pause_twice_is_one_lock_and_a_resume_of_nothing_says_so() -> None:
@@ -193,7 +102,7 @@ def test_a_pause_twice_is_one_lock_and_a_resume_of_nothing_says_so() -> None:
         assert "already by L000001: paused by hand" in person.do(Pause())
         assert len(world.events(LockEvent)) == 1
 
-    tell(story)
+    act_out(story)
 
 
 def test_a_resume_lifts_only_its_own_and_names_what_still_holds() -> None:
@@ -207,7 +116,7 @@ def test_a_resume_lifts_only_its_own_and_names_what_still_holds() -> None:
         person.do(Pause(symbol="GLD"))
         assert "still held: GLD by L000003" in person.do(Resume())
 
-    tell(story)
+    act_out(story)
 
 
 def test_a_lock_opens_by_itself_when_its_time_has_come() -> None:
@@ -223,7 +132,7 @@ def test_a_lock_opens_by_itself_when_its_time_has_come() -> None:
         assert person.ask(AskLocks()) == attrs.evolve(told, locks=())
         assert "more than 0" in person.declined(LockSymbol(minutes=-1, why="x"))
 
-    tell(story)
+    act_out(story)
 
 
 def test_a_lock_is_lifted_by_its_name() -> None:
@@ -234,7 +143,7 @@ def test_a_lock_is_lifted_by_its_name() -> None:
         assert "L000001 lifted (SLV, person: auction)" in person.do(LiftLock(lock="l000001", why="over"))
         assert [(lift.lock, lift.why) for lift in world.events(UnlockEvent)] == [("L000001", "over")]
 
-    tell(story)
+    act_out(story)
 
 
 # --- positions --------------------------------------------------------------------------------------
@@ -250,7 +159,7 @@ def test_a_symbol_is_flattened_and_the_others_are_left_alone() -> None:
         assert world.position(GLD) == -100
         await world.check()
 
-    tell(story)
+    act_out(story)
 
 
 def test_closing_everything_has_to_be_confirmed() -> None:
@@ -267,7 +176,7 @@ def test_closing_everything_has_to_be_confirmed() -> None:
         assert "every symbol is flat" in person.do(FlattenPositions(why="again", confirmed=True))
         assert next(outcome for _, _, outcome in person.noted).startswith("declined: this closes every")
 
-    tell(story)
+    act_out(story)
 
 
 # --- levels and limits ------------------------------------------------------------------------------
@@ -287,7 +196,7 @@ def test_a_halt_leaves_stop_and_target_and_lets_nothing_in_until_it_is_reset() -
         await world.enter(GLD)
         assert [event.level for event in world.events(KillLevelEvent)] == [2, 0]
 
-    tell(story)
+    act_out(story)
 
 
 @pytest.mark.parametrize("level", ["flatten", "K4", "3"])
@@ -300,7 +209,7 @@ def test_levels_that_close_positions_have_to_be_confirmed(level: str) -> None:
         person.do(RaiseKillLevel(level=level, why="x", confirmed=True))
         await world.until(lambda: world.position(SLV) == 0)
 
-    tell(story)
+    act_out(story)
 
 
 def test_the_level_goes_up_only_and_the_same_one_again_changes_nothing() -> None:
@@ -314,7 +223,7 @@ def test_the_level_goes_up_only_and_the_same_one_again_changes_nothing() -> None
         assert world.system.gate.standing.level is KillLevel.HALT
         assert len(world.events(KillLevelEvent)) == 1
 
-    tell(story)
+    act_out(story)
 
 
 def test_what_the_risk_desk_declines_is_declined_and_the_journal_says_that_too() -> None:
@@ -331,7 +240,7 @@ def test_what_the_risk_desk_declines_is_declined_and_the_journal_says_that_too()
         assert [outcome.partition(":")[0] for _, _, outcome in person.noted][-1] == "declined"
         assert world.events(LockEvent) == []
 
-    tell(story)
+    act_out(story)
 
 
 def test_limits_are_made_tighter_and_never_looser() -> None:
@@ -356,7 +265,7 @@ def test_limits_are_made_tighter_and_never_looser() -> None:
         assert [(limit.name, limit.part) for limit in status.near] == [("max_positions", 1.0)]
         assert [event.value for event in world.events(LimitTightenedEvent)] == ["1"]
 
-    tell(story)
+    act_out(story)
 
 
 # --- actors -----------------------------------------------------------------------------------------
@@ -374,7 +283,7 @@ def test_a_symbol_restarts_on_a_persons_word_and_keeps_its_position() -> None:
         assert told.actor.last_exit == "killed: restarted by ann@pts/1: looks odd"
         await world.check(restarts={"symbol:SLV": 1})
 
-    tell(story)
+    act_out(story)
 
 
 def test_a_symbol_in_quarantine_is_let_out_and_not_restarted() -> None:
@@ -387,14 +296,36 @@ def test_a_symbol_in_quarantine_is_let_out_and_not_restarted() -> None:
         status = person.ask(AskStatus())
         assert isinstance(status, StatusTold)
         assert [(line.actor, line.held) for line in status.symbols if line.symbol == SLV] == [
-            ("quarantined", "in quarantine")
+            ("quarantined", "in quarantine; the custodian guards it")
         ]
         assert "`release SLV` lets it out" in person.declined(RestartSymbol(symbol="SLV", why="x"))
         assert "let out of quarantine" in person.do(ReleaseSymbol(symbol="SLV", why="fixed"))
         await world.until(lambda: world.system.symbols[SLV].ready)
         await world.enter(SLV)
 
-    tell(story)
+    act_out(story)
+
+
+def test_a_position_in_quarantine_is_told_and_closed_by_whoever_guards_it() -> None:
+    async def story(world: World) -> None:
+        person = Person(world)
+        await world.enter(SLV)
+        world.system.symbol_tree.quarantine(SYMBOL_PREFIX + SLV, "poison")
+        await trio.sleep(4)
+        status = person.ask(AskStatus())
+        assert isinstance(status, StatusTold)
+        (line,) = [line for line in status.symbols if line.symbol == SLV]
+        assert (line.position, line.held) == (100, "in quarantine; the custodian guards it")
+        orders = person.ask(AskOrders(symbol="SLV"))
+        assert isinstance(orders, OrdersTold)
+        assert STOP in {order.role for order in orders.orders}
+        assert "closing SLV (+100)" in person.do(FlattenPositions(symbol="SLV", why="bad"))
+        await world.until(lambda: world.position(SLV) == 0)
+        await trio.sleep(3)
+        assert person.ask(AskPositions()) == PositionsTold(positions=(), market_now=world.clock.now())
+        assert "SLV is flat" in person.do(FlattenPositions(symbol="SLV", why="bad"))
+
+    act_out(story)
 
 
 def test_a_stop_ends_the_run_with_who_and_why() -> None:
@@ -403,7 +334,7 @@ def test_a_stop_ends_the_run_with_who_and_why() -> None:
         assert "positions and their stops stay" in person.do(StopRun(why="weekend"))
         assert person.ended == ["stopped by ann@pts/1: weekend"]
 
-    tell(story)
+    act_out(story)
 
 
 def test_sources_are_started_stopped_and_given_tickers() -> None:
@@ -422,7 +353,7 @@ def test_sources_are_started_stopped_and_given_tickers() -> None:
         assert told.sources[0].counts == "3 accepted, 1 refused, 2 looks in vain"
         assert "no signal sources" in Person(world, sources=False).declined(StopSource(source="flow"))
 
-    tell(story)
+    act_out(story)
 
 
 @pytest.mark.parametrize("deed", [
@@ -435,82 +366,4 @@ def test_a_symbol_that_is_not_traded_is_declined_and_noted(deed: Request) -> Non
         assert 'SVL is not traded here; did you mean "SLV"?' in person.declined(deed)
         assert [outcome.partition(":")[0] for _, _, outcome in person.noted] == ["declined"]
 
-    tell(story)
-
-
-# --- looking ----------------------------------------------------------------------------------------
-
-
-def test_the_system_is_told_as_it_is_and_looking_changes_nothing() -> None:
-    async def story(world: World) -> None:
-        person = Person(world)
-        await world.enter(SLV)
-        await world.show(SLV, 101.0)
-        head = world.journal.head
-        told = person.ask(AskStatus())
-        assert isinstance(told, StatusTold)
-        assert (told.link.state, told.link.account, told.kill.name) == ("up", "DU1234567", "open")
-        tree = {(actor.depth, actor.id) for actor in told.tree}
-        assert {(0, "trading"), (1, "broker"), (1, "symbols"), (2, "symbol:SLV"), (0, "edge")} <= tree
-        assert {actor.state for actor in told.tree} <= {"running"}
-        line = told.symbols[0]
-        assert (line.symbol, line.status, line.position, line.held) == ("SLV", "open", 100, "")
-        assert line.unrealized_pnl is not None
-        assert line.unrealized_pnl > 50
-        assert told.figures.open_risk is not None
-        assert told.figures.open_risk > 0
-        for request in (AskPositions(), AskOrders(), AskRules(), AskSymbol(symbol="SLV"), AskLimits()):
-            assert not isinstance(person.ask(request), Declined)
-        assert world.journal.head == head
-
-    tell(story)
-
-
-def test_positions_orders_and_rules_are_told_with_what_the_broker_says() -> None:
-    async def story(world: World) -> None:
-        person = Person(world)
-        await world.enter(SLV)
-        positions = person.ask(AskPositions())
-        assert isinstance(positions, PositionsTold)
-        (record,) = positions.positions
-        assert (record.position_id, record.quantity, record.rule) == ("SLV:000001", 100, "long")
-        assert record.price == Decimal(repr(world.system.symbols[SLV].view.bid))
-        orders = person.ask(AskOrders(symbol="SLV"))
-        assert isinstance(orders, OrdersTold)
-        told = {order.role: order for order in orders.orders}
-        assert set(told) == {STOP, TARGET}
-        assert all(order.as_asked and order.perm_id and order.order_id for order in orders.orders)
-        assert told[STOP].stop_price == record.stop_price
-        rules = person.ask(AskRules(symbol="SLV"))
-        assert isinstance(rules, RulesTold)
-        assert [(rule.name, rule.on, rule.acted_today) for rule in rules.rules] == [
-            ("long", True, 1), ("short", True, 0)
-        ]  # fmt: skip
-        assert 0 < rules.rules[0].cooldown_left_s <= 180
-        none = person.ask(AskOrders(symbol="GLD"))
-        assert none == OrdersTold(orders=())
-
-    tell(story)
-
-
-def test_why_a_symbol_does_not_enter_is_told_by_the_widest_reason() -> None:
-    async def story(world: World) -> None:
-        person = Person(world)
-
-        def held() -> str:
-            told = person.ask(AskSymbol(symbol="SLV"))
-            assert isinstance(told, SymbolTold)
-            return told.line.held
-
-        await world.quoted()
-        assert held() == ""
-        world.unreachable = True
-        world.kill("broker")
-        await trio.sleep(1)
-        assert held() == "no link to the broker"
-        person.do(Pause(symbol="SLV", why="news"))
-        assert held() == "lock L000001: news"
-        person.do(RaiseKillLevel(level="reduce", why="x"))
-        assert held() == "kill level reduce"
-
-    tell(story)
+    act_out(story)

@@ -288,6 +288,12 @@ def test_r9_entries_wait_when_too_many_messages_have_left_and_cancels_never_do()
     assert room.code(room.enter()) == ""
 
 
+def test_r9_every_leg_of_a_bracket_is_a_message() -> None:
+    for most, code in ((2, "message_throttle"), (3, "")):
+        room = Room(max_order_messages=most)
+        assert room.code(room.enter()) == code
+
+
 def test_r9_stops_and_closes_count_and_are_never_refused() -> None:
     room = Room()
     _, target, stop = room.open().orders

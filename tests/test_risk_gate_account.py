@@ -133,6 +133,14 @@ def test_r3_orders_that_wait_for_the_gate_count_for_those_who_ask_and_not_for_th
     assert room.admits(proposal(100, symbol=SPY)) == ""
 
 
+def test_r2_of_two_additions_that_wait_for_the_gate_the_first_is_judged_without_the_second() -> None:
+    room = Room(max_position_quantity=180)
+    room.open(quantity=100)
+    first, second = (room.addition(80, 100 + number) for number in range(2))
+    assert room.admits(proposal(1, addition=True)) == "position_quantity"
+    assert (room.code(first), room.code(second)) == ("", "position_quantity")
+
+
 def test_r3_a_cancelled_entry_counts_until_the_broker_has_said_that_it_is_gone() -> None:
     room = poor(10_000, max_net=None)
     command = room.enter(SLV, quantity=400)
@@ -150,8 +158,7 @@ def test_r3_shares_that_a_status_spoke_of_count_before_their_execution_is_told()
     assert room.code(command) == ""
     room.told(command.orders[0], OrderStatus.CANCELLED, filled=300)
     for leg in command.orders[1:]:
-        room.told(attrs.evolve(leg, quantity=300))
-        room.modify(leg, quantity=300)
+        room.told(leg, OrderStatus.CANCELLED)
     assert room.admits(proposal(101, symbol=SPY)) == "gross"
     assert room.admits(proposal(100, symbol=SPY)) == ""
     room.fill(command.orders[0], 300)
@@ -252,7 +259,7 @@ def test_a_correction_of_an_execution_of_an_earlier_trade_moves_the_position_by_
     told = room.fill_event(entry, 60, exec_id="x1.02")
     room.journal(SLV, told, told)
     assert book.position(SLV) == -40
-    room.journal(SLV, room.fill_event(entry, 100, exec_id="x1.03"))
+    room.journal(SLV, room.fill_event(entry, 100, exec_id="x1.03"), told)
     assert book.position(SLV) == 0
     assert target.side is Side.SELL
 

@@ -238,6 +238,14 @@ def test_r14_only_a_protected_position_is_added_to() -> None:
     assert code_of(room, addition(room, SCALE, 50)) == ""
 
 
+def test_r14_stops_that_cover_a_part_are_not_enough() -> None:
+    for covered, code in ((99, "unprotected"), (100, "")):
+        room = Room()
+        _, _, stop = room.open(plan=PLAN).orders
+        assert room.code(room.modify(stop, quantity=covered)) == ""
+        assert code_of(room, addition(room, SCALE, 50)) == code
+
+
 def test_r14_an_addition_needs_a_position() -> None:
     room = Room()
     assert room.code(room.enter(plan=PLAN)) == ""
@@ -391,6 +399,17 @@ def test_r22_a_close_reaches_only_so_far_through_the_market(side: Side, price: s
 def test_r22_a_stop_may_lie_far_behind_or_just_beyond_the_market(price: str, code: str) -> None:
     room, _, stop = opened()
     assert room.code(room.modify(stop, stop_price=D(price))) == code
+
+
+def test_r22_a_price_that_the_broker_works_at_already_is_judged_no_more() -> None:
+    """The market jumps over a resting target, or falls through a stop, while they are resized."""
+    room, target, stop = opened()
+    room.quote(SLV, bid=129.99, ask=130.01)
+    assert room.code(room.modify(target, quantity=90)) == ""
+    assert room.code(room.modify(target, limit_price=D("105.01"))) == "flatten_collar"
+    room.quote(SLV, bid=79.99, ask=80.01)
+    assert room.code(room.modify(stop, quantity=90)) == ""
+    assert room.code(room.modify(stop, stop_price=D("97.01"))) == "flatten_collar"
 
 
 def test_r22_exits_keep_to_the_grid() -> None:

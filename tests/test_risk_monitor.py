@@ -225,7 +225,7 @@ def test_r12_the_brokers_own_word_counts_where_it_is_worse() -> None:
     risk.around.is_worth("98500")
     (level, _) = risk.look(2)
     assert isinstance(level, KillLevelEvent)
-    assert level.why == "the account has lost 1.50% of the day's first equity (daily_loss_reduce)"
+    assert level.why == "the account has lost 1.50% of the day's first equity (daily_loss_reduce 1.50%)"
 
 
 def test_r12_the_days_first_equity_survives_a_restart_and_a_late_word() -> None:

@@ -12,10 +12,12 @@ import attrs
 import pytest
 import trio
 
+from actors import file_source, webhook_source, websocket_source
+from actors.sources import max_age_of
 from actors.webhook_door import DoorLimits
 from actors.webhook_source import WebhookSignals
 from protocol.redaction import Secret
-from protocol.source_settings import WebhookSource
+from protocol.source_settings import FileSource, WebhookSource, WebSocketSource
 from protocol.supervision_plan import Backoff
 from protocol.webhooks import (
     MAX_BODY_BYTES,
@@ -277,6 +279,25 @@ async def test_too_many_believed_posts_are_answered_with_429_and_not_taken() -> 
         assert (await hook.signed(prediction(f"id {number}"))).said["verdict"] == "passed"
 
 
+async def test_a_failing_journal_is_no_answer_but_the_end_of_the_actor() -> None:
+    bench = SourceBench()
+    made = receiver(bench)
+
+    async def post() -> None:
+        await until(lambda: made.health()[0] == "ok")
+        with suppress(trio.BrokenResourceError, ValueError, IndexError):
+            await Hook(bench, made).signed(prediction("one"))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run, 1)
+            bench.clock.set(START)
+            bench.journal.events = ()  # type: ignore[assignment]  # nothing can be added to it
+            nursery.start_soon(post)
+    assert caught.group_contains(TypeError)
+    assert bench.delivered == []
+
+
 # --- what a stranger may do -----------------------------------------------------------------------
 
 
@@ -430,6 +451,12 @@ async def test_no_signal_is_acted_on_twice_while_the_receiver_is_killed() -> Non
     assert sorted(bench.delivered) == sorted(names)
     assert answers["200"] == len(names)
     assert all(getattr(event, "reason", "a test") == "a test" for event in bench.lives)
+
+
+def test_what_the_registry_says_of_ages_is_what_the_sources_hold_to() -> None:
+    assert max_age_of(WebhookSource()) == webhook_source.MAX_AGE_S
+    assert max_age_of(WebSocketSource()) == websocket_source.MAX_AGE_S
+    assert max_age_of(FileSource()) == file_source.MAX_AGE_S
 
 
 async def _free_port() -> int:

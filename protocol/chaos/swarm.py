@@ -28,6 +28,7 @@ CALM_S: Final = 5.0
 ORDER_NEWS: Final = ("open_order", "order_status", "exec_details", "commission_report", "position")
 HARMLESS_CODES: Final = (399, 404, 10349, 2109)
 UNKNOWN_CODES: Final = (9999, 23456)
+CUT_OFF, RESTORED = 2110, 1102
 MODIFY_REFUSALS: Final = (104, 105, 135, 10326, 321)
 PLACE_REFUSALS: Final = (201, 203, 460, 110)
 
@@ -126,7 +127,7 @@ def _refuse(draw: Draw) -> tuple[f.Fault, ...]:
     lasts = draw.some_s(2, 90)
     accepts = draw.random.random() < 0.3
     return _then_drop(
-        draw, f.RefuseConnections(when=draw.when(lasts_s=lasts), accepts=accepts, duration_loop_s=lasts)
+        f.RefuseConnections(when=draw.when(lasts_s=lasts), accepts=accepts, duration_loop_s=lasts)
     )
 
 
@@ -164,8 +165,15 @@ def _farm(draw: Draw) -> tuple[f.Fault, ...]:
 
 
 def _notice(draw: Draw) -> tuple[f.Fault, ...]:
-    code = draw.random.choice((*HARMLESS_CODES, *UNKNOWN_CODES, 2110, 2100))
-    return (f.Notice(when=draw.when(), code=code, text="The simulated TWS was told to say so."),)
+    code = draw.random.choice((*HARMLESS_CODES, *UNKNOWN_CODES, 2100, CUT_OFF))
+    lasts = draw.some_s(1, 30) if code == CUT_OFF else 0.0
+    notice = f.Notice(when=draw.when(lasts_s=lasts), code=code, text="The simulated TWS was told to say so.")
+    if not lasts:
+        return (notice,)
+    # TWS says so when it has lost its server, and what follows when it has it back.
+    assert isinstance(notice.when.at, datetime)
+    back = f.When(at=notice.when.at + timedelta(seconds=lasts))
+    return notice, f.Notice(when=back, code=RESTORED, text="Connectivity has been restored.")
 
 
 def _restart(draw: Draw) -> tuple[f.Fault, ...]:

@@ -89,7 +89,9 @@ def stop_is_sane(question: Question) -> Refused | None:
     distances: tuple[Decimal, ...] = (question.wish.stop_distance,)
     if question.wish.orders:
         buys, sells = far_side(Side.BUY, question.quote), far_side(Side.SELL, question.quote)
-        granted = tick if buys is None or sells is None else abs(buys - sells) + tick
+        assert buys is not None
+        assert sells is not None
+        granted = buys - sells + tick
         distances = tuple(_stop_distances(question.wish.orders, reference))
     for distance in distances:
         if distance <= 0:

@@ -86,10 +86,6 @@ class Throttle:
         if entry:
             _within(self._entries, symbol, since).append(loop_s)
 
-    def messages(self, limits: RiskLimits, symbol: Symbol, loop_s: float) -> int:
-        """How many have left within the window."""
-        return len(_within(self._messages, symbol, loop_s - limits.message_window_loop_s))
-
 
 def _within(times: dict[Symbol, deque[float]], symbol: Symbol, since: float) -> deque[float]:
     kept = times.get(symbol)

@@ -26,6 +26,7 @@ from protocol.control_events import EquityEvent, KillLevelEvent, LockEvent, Unlo
 from protocol.events import AlarmEvent
 from protocol.position import ZERO
 from protocol.risk.ledger import ACCOUNT, Ledger
+from protocol.risk.patience import Patience
 from protocol.risk.protections import WantedLock, wanted_locks
 from protocol.risk.settings import RiskLimits
 from protocol.risk.standing import Standing
@@ -104,14 +105,23 @@ class Reckoning:
         return min(reckoned, self.told)
 
 
-def reckon(gate: Watched, around: Surroundings, *, at: datetime) -> Reckoning:
+def reckon(gate: Watched, around: Surroundings, *, at: datetime, market: bool = True) -> Reckoning:
+    """`market` false: without what is open, so that no tick is believed."""
     ledger = gate.ledger
-    pnl = {symbol: day_pnl(gate, around, symbol, at) for symbol in ledger.symbols}
+    pnl = {
+        symbol: day_pnl(gate, around, symbol, at) if market else ledger.realized_today(symbol, at)
+        for symbol in ledger.symbols
+    }
     return Reckoning(pnl, ledger.first_equity(at), ledger.best_equity(at), around.money.equity)
 
 
-def watch(gate: Watched, around: Surroundings, *, at: datetime) -> tuple[RiskEvent, ...]:
-    """What must be journalled and done now; empty when nothing has changed. `at` is market time."""
+def watch(
+    gate: Watched, around: Surroundings, *, at: datetime, patience: Patience | None = None
+) -> tuple[RiskEvent, ...]:
+    """What must be journalled and done now; empty when nothing has changed. `at` is market time.
+
+    With `patience`, what follows from the market's prices alone is demanded when it has lasted.
+    """
     standing, day = gate.standing, reckon(gate, around, at=at)
     events: list[RiskEvent] = [
         UnlockEvent(at=at, lock=lock.lock, who=CLOCK, why="its time has come")
@@ -119,7 +129,12 @@ def watch(gate: Watched, around: Surroundings, *, at: datetime) -> tuple[RiskEve
     ]
     events += _equity(day, at)
     events += _warnings(gate, at)
-    for number, wanted in enumerate(_new_locks(gate, around, day, at)):
+    locks = [
+        wanted
+        for wanted in _new_locks(gate, around, day, at)
+        if patience is None or _is_lasting(wanted, gate, around, patience, at)
+    ]
+    for number, wanted in enumerate(locks):
         events.append(LockEvent(
             at=at, cause=LIMITS, lock=standing.lock_name(number), symbol=wanted.symbol,
             kind=wanted.kind.value, reason=wanted.reason, who=LIMITS, until=wanted.until,
@@ -128,10 +143,37 @@ def watch(gate: Watched, around: Surroundings, *, at: datetime) -> tuple[RiskEve
             where = wanted.symbol or "the account"
             text = f"{where} is locked: {wanted.reason}"
             events.append(AlarmEvent(at=at, cause=LIMITS, code=LIMIT_LOCK, text=text, symbol=wanted.symbol))
-    demand = max(demands(gate, day, at=at), key=lambda each: each.level, default=None)
+    demand = _highest(gate, day, at)
+    if patience is not None and demand is not None and demand.level > standing.level:
+        certain = _highest(gate, reckon(gate, around, at=at, market=False), at)
+        lasts = patience.confirmed("level", demand.level.name, at)
+        demand = demand if lasts else certain
     if demand is not None and demand.level > standing.level:
         events += raised(standing.level, demand, at=at, who=LIMITS)
+    if patience is not None:
+        patience.end_look()
     return tuple(events)
+
+
+def _is_lasting(
+    wanted: WantedLock, gate: Watched, around: Surroundings, patience: Patience, at: datetime
+) -> bool:
+    """Whether a lock is certain by the journal alone, or the market has demanded it for long enough."""
+    symbol = Symbol(wanted.symbol)
+    match wanted.kind:
+        case LockKind.DAILY_LOSS:
+            certain = reckon(gate, around, at=at, market=False)
+            if any(True for _ in loss_locks(gate, certain, symbol, at=at)):
+                return True
+        case LockKind.FILLS_OFF_MARKET:
+            pass
+        case _:
+            return True
+    return patience.confirmed(wanted.kind.value, symbol, at)
+
+
+def _highest(gate: Watched, day: Reckoning, at: datetime) -> Demand | None:
+    return max(demands(gate, day, at=at), key=lambda each: each.level, default=None)
 
 
 def raised(before: KillLevel, demand: Demand, *, at: datetime, who: str) -> tuple[RiskEvent, ...]:
@@ -285,15 +327,15 @@ def lasting_demands(gate: Watched, day: Reckoning) -> Iterator[Demand]:
         lost = float((first - now) / first)
         why = f"the account has lost {lost:.2%} of the day's first equity"
         if lost >= limits.daily_loss_halt:
-            yield Demand(KillLevel.FLATTEN, f"{why} (daily_loss_halt)")
+            yield Demand(KillLevel.FLATTEN, f"{why} (daily_loss_halt {limits.daily_loss_halt:.2%})")
         elif lost >= limits.daily_loss_reduce:
-            yield Demand(KillLevel.REDUCE, f"{why} (daily_loss_reduce)")
+            yield Demand(KillLevel.REDUCE, f"{why} (daily_loss_reduce {limits.daily_loss_reduce:.2%})")
     best, reckoned = day.best, day.reckoned
     if limits.max_drawdown is not None and best is not None and reckoned is not None and best > 0:
         fall = float((best - reckoned) / best)
         if fall >= limits.max_drawdown:
-            why = f"the account is {fall:.2%} below its best of the day (max_drawdown)"
-            yield Demand(KillLevel.REDUCE, why)
+            why = f"the account is {fall:.2%} below its best of the day"
+            yield Demand(KillLevel.REDUCE, f"{why} (max_drawdown {limits.max_drawdown:.2%})")
     for why in book_mismatches(gate):
         yield Demand(KillLevel.HALT, why)
 
@@ -363,21 +405,38 @@ def _is_sane(quote: Quote, limits: RiskLimits) -> bool:
 
 
 def mark(quote: Quote, quantity: int, limits: RiskLimits) -> Decimal | None:
-    """Where a signed quantity could be closed: the bid for a long, the ask for a short, else the last."""
-    price = quote.last
-    if _is_sane(quote, limits):
-        price = quote.bid if quantity > 0 else quote.ask
-    return Decimal(repr(price)) if price is not None and 0 < price < NO_PRICE else None
+    """Where a signed quantity could be closed: the bid for a long, the ask for a short, else the last.
+
+    Of a quote and a last trade that contradict each other one is a bad tick: nothing is closed on the worse.
+    """
+    last = _price(quote.last)
+    if not _is_sane(quote, limits):
+        return last
+    price = _price(quote.bid if quantity > 0 else quote.ask)
+    if price is None or last is None or _agree(price, last, limits):
+        return price
+    return max(price, last) if quantity > 0 else min(price, last)
 
 
 def reference(quote: Quote, limits: RiskLimits) -> Decimal | None:
-    """The market in one price: the middle of a good quote, else the last trade."""
-    price = quote.last
-    if _is_sane(quote, limits):
-        assert quote.bid is not None
-        assert quote.ask is not None
-        price = (quote.bid + quote.ask) / 2
-    return Decimal(repr(round(price, 6))) if price is not None and 0 < price < NO_PRICE else None
+    """The market in one price: the middle of a good quote, else the last trade; None where they differ."""
+    last = _price(quote.last)
+    if not _is_sane(quote, limits):
+        return last
+    assert quote.bid is not None
+    assert quote.ask is not None
+    middle = _price(round((quote.bid + quote.ask) / 2, 6))
+    if middle is None or last is None or _agree(middle, last, limits):
+        return middle
+    return None
+
+
+def _price(tick: float | None) -> Decimal | None:
+    return Decimal(repr(tick)) if tick is not None and 0 < tick < NO_PRICE else None
+
+
+def _agree(one: Decimal, other: Decimal, limits: RiskLimits) -> bool:
+    return abs(one - other) <= Decimal(repr(limits.max_fill_deviation)) * min(one, other)
 
 
 _QUIET: Final = frozenset({
