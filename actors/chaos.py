@@ -31,8 +31,8 @@ from protocol.chaos.timeline import Entry
 from protocol.chaos.verdict import Judge
 
 OK_EXIT, VIOLATION_EXIT = 0, 1
-SHOWN: Final = 40
-"""Violations that are printed; all of them are in the JSON."""
+SHOWN: Final = 5
+"""Violations of one episode that are printed; all of them are in the JSON."""
 
 
 @attrs.frozen
@@ -113,6 +113,7 @@ def run_seeds(jobs: Sequence[Job], *, processes: int, report: Path | None, conso
         task = progress.add_task("episodes", total=len(jobs), broken=0)
         for result in results_of(jobs, processes):
             tally.add(result)
+            _say_violations(console, result)
             progress.update(task, advance=1, broken=len(tally.violations))
     told = tally.to_dict(perf_counter() - began)
     if report is not None:
@@ -127,7 +128,9 @@ def run_one(job: Job, *, trace: bool, report: Path | None, console: Console, qui
         be_quiet()
     began = perf_counter()
     tally = Tally()
-    tally.add(run_episode(job, sys.stdout.write if trace else None))
+    result = run_episode(job, sys.stdout.write if trace else None)
+    tally.add(result)
+    _say_violations(console, result)
     told = tally.to_dict(perf_counter() - began)
     if report is not None:
         report.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
@@ -143,16 +146,17 @@ def _progress(console: Console) -> Progress:
     )  # fmt: skip
 
 
+def _say_violations(console: Console, result: EpisodeResult) -> None:
+    """At once, and above the bar where there is one."""
+    for each in result.verdict.violations[:SHOWN]:
+        told = f"seed {result.seed}: {each.invariant} at {each.at:%H:%M:%S.%f}: {each.what}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+    more = len(result.verdict.violations) - SHOWN
+    if more > 0:
+        console.print(f"seed {result.seed}: and {more} more", highlight=False, soft_wrap=True)
+
+
 def _say(console: Console, tally: Tally, told: dict[str, object]) -> None:
-    for seed, each in tally.violations[:SHOWN]:
-        console.print(
-            f"seed {seed}: {each.invariant} at {each.at:%H:%M:%S.%f}: {each.what}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    if len(tally.violations) > SHOWN:
-        console.print(f"and {len(tally.violations) - SHOWN} violations more", highlight=False, soft_wrap=True)
     for seed in dict.fromkeys(seed for seed, _ in tally.violations):
         console.print(f"again: scripts/chaos.py --seed {seed} --trace", highlight=False, soft_wrap=True)
     for kind in tally.never_fired:

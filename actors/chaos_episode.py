@@ -32,6 +32,7 @@ from protocol.chaos.plan import (
     EpisodePlan,
     Kill,
     Pause,
+    Switch,
 )
 from protocol.chaos.signals import Prediction, SignalKind
 from protocol.chaos.timeline import (
@@ -135,6 +136,8 @@ class Episode:
                 nursery.start_soon(self._fail_disk, failure)
             for pause in self.plan.pauses:
                 nursery.start_soon(self._pause, pause)
+            for switch in self.plan.switches:
+                nursery.start_soon(self._switch, switch)
             nursery.start_soon(self._compare)
             await trio.sleep_until(self.plan.safety_s)
             self._heal()
@@ -238,6 +241,19 @@ class Episode:
         assert isinstance(clock, trio.testing.MockClock)
         self._struck(Blow.PAUSE, "machine_paused", f"for {pause.lasts_s:g} s")
         clock.jump(pause.lasts_s)
+
+    async def _switch(self, switch: Switch) -> None:
+        await trio.sleep_until(switch.at_s)
+        process = self.process
+        if process is None or not process.life.alive:
+            return
+        self._struck(Blow.PERSON, switch.kind, "")
+        process.raise_level(switch.level)
+        await trio.sleep_until(switch.off_s)
+        # Whoever lives then: the level has outlasted the one who was told.
+        while (process := self.process) is None or not process.life.alive or not process.clock.known:
+            await trio.sleep(LOOK_EVERY_LOOP_S)
+        process.lower_level()
 
     # --- looks ------------------------------------------------------------------------------------
 

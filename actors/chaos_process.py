@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -22,12 +23,14 @@ from protocol.chaos.plan import EpisodePlan, Victim
 from protocol.chaos.signals import Prediction
 from protocol.chaos.timeline import SymbolStanding
 from protocol.events import SignalVerdictEvent
+from protocol.risk.words import KillLevel
 from protocol.source_settings import SourceRules
 from protocol.symbol_state import SymbolState, evolve
 from protocol.tws.messages import ClientRequest
 from protocol.values import Symbol
 
 INSTANCE: Final = "c"
+PERSON: Final = "chaos"
 SOURCE: Final = SourceRules(name="chaos")
 MAX_AGE_S: Final = 60.0
 """Of a prediction. A source that comes back asks again for those of so long ago."""
@@ -123,6 +126,20 @@ class Process:
             self._arrived(prediction)
             self.desk.take(orjson.loads(prediction.body), SOURCE, max_age_s=MAX_AGE_S)
         await trio.sleep_forever()
+
+    # --- a person's word --------------------------------------------------------------------------
+
+    def raise_level(self, level: KillLevel) -> None:
+        self.system.risk.raise_level(level, who=PERSON, why="the episode says so")
+
+    def lower_level(self) -> None:
+        """As far as a person may: a level that a limit demands today stays."""
+        for level in KillLevel:
+            if level >= self.system.gate.standing.level:
+                return
+            with contextlib.suppress(ValueError):
+                self.system.risk.lower_level(level, who=PERSON, why="the episode says so")
+                return
 
     # --- the tree, by names -----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ What is asked of a run that is not running is read from its journal where that k
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -77,7 +78,7 @@ class Caller:
         """For people: what to try next."""
         if self.as_json:
             return
-        where = "" if self.state is None else f" --state {self.state}"
+        where = "" if self.state is None else f" --state {shlex.quote(str(self.state))}"
         sys.stdout.flush()
         print("next: " + "   or   ".join(f"{PROGRAM} {command}{where}" for command in commands))
 

@@ -39,8 +39,10 @@ from protocol.reports import RequestKind
 from protocol.risk.drop_copy import DropCopy
 from protocol.risk.figures import RiskFigures
 from protocol.risk.gate import RiskGate
-from protocol.risk.monitor import Demand, lasting_demands, loss_locks, raised, reckon, watch
+from protocol.risk.limit_locks import loss_locks
+from protocol.risk.monitor import Demand, lasting_demands, raised, watch
 from protocol.risk.patience import Patience
+from protocol.risk.reckoning import reckon
 from protocol.risk.words import KillLevel, LockKind, Surroundings
 from protocol.values import OrderRef, Symbol
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,9 +27,7 @@ def attach_control(
     end: Callable[[str], None],
 ) -> Control:
     """`end` asks for the clean stop of the run, with the reason."""
-    view = Overview(
-        system, run, standing=system.gate.standing, figures=system.risk.figures, sources=sources
-    )
+    view = Overview(system, run, standing=system.gate.standing, figures=system.risk.figures, sources=sources)
     journal.follow(view.follow)
     view.recall(journal.read("risk"))
     operator = Operator(view, risk=system.risk, tree=system, end=end, sources=sources)
@@ -41,4 +40,4 @@ def attach_control(
 def control_hint(plan: Plan) -> str:
     """The command that a person types in another terminal to see and control the run."""
     given: Path | None = plan.options.state
-    return "scripts/run status" + ("" if given is None else f" --state {given}")
+    return "scripts/run status" + ("" if given is None else f" --state {shlex.quote(str(given))}")

@@ -25,6 +25,7 @@ from protocol.chaos.checks_orders import (
     OnTheGrid,
     OurAccount,
     Pace,
+    SwitchedOff,
     WithinThePlan,
 )
 from protocol.chaos.checks_protection import Covered, NoOrphans, NotBeyond, OutlivesTheDay, StopsStay
@@ -47,6 +48,7 @@ from protocol.chaos.timeline import (
     SymbolStanding,
 )
 from protocol.chaos.verdict import CHECKERS
+from protocol.control_events import KillLevelEvent
 from protocol.events import (
     ActorExitedEvent,
     ActorStartedEvent,
@@ -292,6 +294,17 @@ def test_an_exit_without_a_position_is_an_orphan() -> None:
     assert "AAA is flat" in script.broken()[0]
 
 
+def test_exits_of_a_position_that_somebody_else_closed_have_until_the_next_poll() -> None:
+    script = Script(NoOrphans)
+    enter(script)
+    script.accept("stop", 2, action="SELL", type_="STP")
+    script.execute(script.order("main", 9, action="SELL"), "f.01", 0, own=False)
+    script.later(35)
+    assert script.broken() == []
+    script.later(2)
+    assert len(script.broken()) == 1
+
+
 def test_the_last_stop_of_a_position_is_not_cancelled_for_nothing() -> None:
     script = Script(StopsStay)
     enter(script)
@@ -375,6 +388,20 @@ def test_an_entry_before_the_books_agree_is_seen() -> None:
     script.journal("broker", LinkEvent(at=script.at, state="up", generation=2, reason=""))
     script.send("main")
     assert "last reconciled on 1" in script.broken()[0]
+
+
+def test_an_entry_after_the_switch_is_seen() -> None:
+    script = Script(SwitchedOff)
+    script.journal("risk", KillLevelEvent(at=script.at, level=2, before=0, who="me", why="enough"))
+    script.loop_s += 0.05
+    script.send("main")
+    assert script.broken() == []
+    script.loop_s += 0.06
+    script.send("main", order_id=2, trade=2)
+    assert "while the kill level was 2" in script.broken()[0]
+    script.journal("risk", KillLevelEvent(at=script.at, level=0, before=2, who="me", why="again"))
+    script.send("main", order_id=3, trade=3)
+    assert len(script.broken()) == 1
 
 
 def test_an_entry_against_a_position_that_is_still_there_is_seen() -> None:

@@ -155,7 +155,7 @@ def test_the_environment_speaks_in_text_and_is_read_as_what_its_key_expects() ->
     assert settings.broker.account == "DU1234567"
     assert settings.risk.max_spread == 0.02
     assert settings.schedule.flatten == time(15, 50)
-    assert settings.sources[0].poll_s == 5.0
+    assert settings.sources == (HttpSource(poll_s=5.0),)
 
 
 def test_naming_symbols_narrows_symbols_and_rules_without_widening_a_rule() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -79,9 +79,14 @@ async def serving(
     *predictions: StoredPrediction,
     tickers: tuple[str, ...] = ("GLD", "SLV"),
     limits: FlowLimits | None = None,
+    trades: Sequence[StoredPrediction] = (),
+    divergence: Sequence[StoredPrediction] = (),
 ) -> AsyncIterator[Service]:
     clock = HandClock()
-    service = FlowService(predictions, tickers=tickers, limits=limits or FlowLimits(1000, 1000))
+    service = FlowService(
+        predictions, tickers=tickers, limits=limits or FlowLimits(1000, 1000), trades=trades,
+        divergence=divergence,
+    )  # fmt: skip
     async with trio.open_nursery() as nursery:
         app = flow_app(service, api_key=KEY, now=clock.now)
         url = await nursery.start(partial(serve_flow_api, app))
@@ -128,6 +133,25 @@ async def test_the_end_points_without_predictions_answer_as_the_contract_says() 
             ("/divergence", "divergence_data"),
         ):
             assert (await service.ask(path, ticker="SLV")).data == {"ticker": "SLV", name: [], "count": 0}
+
+
+async def test_trades_and_divergence_are_served_where_there_are_any() -> None:
+    rows = [stored("SLV", second, trade_value=second) for second in (-7200, -90_000, 0, 60)]
+    async with serving(stored("SLV", 0), trades=rows, divergence=rows[:1]) as service:
+
+        async def ids(path: str, name: str, **parameters: str) -> list[object]:
+            found = (await service.ask(path, ticker="SLV", **parameters)).data
+            listed = found[name]
+            assert isinstance(listed, list)
+            assert found["count"] == len(listed)
+            return [row["id"] for row in listed]
+
+        assert await ids("/trades", "trades") == ["SLV--90000", "SLV--7200", "SLV-0"]
+        assert await ids("/trades", "trades", days="1", recent="true") == ["SLV--7200", "SLV-0"]
+        assert await ids("/trades", "trades", limit="1") == ["SLV-0"]
+        assert await ids("/divergence", "divergence_data", start_date="2019-02-11T12:00:00Z") == ["SLV--7200"]
+        assert await ids("/minute-data", "minute_data") == []
+        assert (await service.ask("/divergence", ticker="SLV", days="0")).code == 400
 
 
 async def test_dates_and_limit_choose_the_newest_and_answer_oldest_first() -> None:

@@ -51,6 +51,7 @@ PURE_MODULES = frozenset(
         "protocol",
         "random",
         "re",
+        "statistics",
         "string",
         "struct",
         "talipp",

@@ -158,6 +158,8 @@ def test_rows_are_numbered_without_gaps_over_all_streams_and_read_by_stream(tmp_
     ]
     assert list(journal.read("symbol:BRK B")) == [PLACED, FILLED, FILLED]
     assert [row.seq for row in journal.rows("symbol:BRK B", after=2)] == [4]
+    assert list(journal.of_kind(FillEvent)) == [FILLED, FILLED]
+    assert list(journal.of_kind(AlarmEvent)) == []
     journal.close()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from actors import run, watchdog
+from actors import run_end, watchdog
 from actors.config_files import load_settings
 from actors.flow_api import load_predictions
 from actors.market_folder import load_market
@@ -185,7 +185,7 @@ def test_the_report_of_the_readme_has_the_keys_of_a_report() -> None:
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_programs() -> None:
     table = README.read_text(encoding="utf-8").partition("## Exit codes")[2].partition("\n## ")[0]
-    known = {value for name, value in vars(run).items() if name.endswith("_EXIT")}
+    known = {value for name, value in vars(run_end).items() if name.endswith("_EXIT")}
     known |= {watchdog.EXIT_CHILD_STUCK, watchdog.EXIT_LOOP_STUCK}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == known
 

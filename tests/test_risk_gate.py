@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from protocol.commands import CancelOrder, PlaceOrders
+from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders
 from protocol.events import NewOrderEvent, OrderSentEvent
 from protocol.reports import LinkState
 from protocol.risk.settings import CoolDown
@@ -323,6 +323,16 @@ def test_an_entry_that_is_not_in_the_journal_does_not_leave() -> None:
     orders = room.bracket()
     assert room.code(PlaceOrders(SLV, 1, orders)) == "no_intent"
     assert room.code(room.decide(orders)) == ""
+
+
+def test_r16_an_order_goes_to_the_contract_that_it_is_for() -> None:
+    room = Room()
+    command = room.enter()
+    _, _, stop = command.orders
+    assert room.code(attrs.evolve(command, symbol=GLD)) == "wrong_symbol"
+    assert room.code(command) == ""
+    assert room.code(ModifyOrder(GLD, 1, stop)) == "wrong_symbol"
+    assert room.code(ModifyOrder(SLV, 1, stop)) == ""
 
 
 def test_an_entry_of_a_trade_that_is_over_does_not_leave() -> None:

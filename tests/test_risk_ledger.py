@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.control_events import EquityEvent
@@ -215,6 +215,7 @@ FILLS = st.lists(
 )  # fmt: skip
 
 
+@settings(max_examples=60)
 @given(FILLS)
 def test_ledger_and_risk_book_make_the_same_position_of_any_executions(
     drawn: list[tuple[int, int, Side, int, int, bool, int]],

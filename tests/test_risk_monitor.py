@@ -9,6 +9,9 @@ import pytest
 
 from protocol.control_events import EquityEvent, KillLevelEvent, LockEvent, UnlockEvent
 from protocol.events import AlarmEvent, HoldEvent, ReconciledEvent
+from protocol.risk.monitor import watch
+from protocol.risk.patience import Patience
+from protocol.risk.reckoning import reckon
 from protocol.risk.settings import CoolDown, RiskLimits
 from protocol.risk.words import KillLevel, Quote
 from protocol.values import STOP, Side, Symbol
@@ -361,6 +364,76 @@ def test_r20_two_books_of_our_own_that_differ_halt_the_account() -> None:
     level, _ = risk.look(1)
     assert isinstance(level, KillLevelEvent)
     assert level.why == "SLV: our executions make 99 shares, the risk book holds 100"
+
+
+# --- patience -----------------------------------------------------------------------------------------
+
+
+def patient(risk: RiskStage, patience: Patience, seconds: float) -> list[str]:
+    """Kinds of locks, and levels, that are demanded then."""
+    found = []
+    for event in watch(risk.gate, risk.around, at=at(seconds), patience=patience):
+        risk.tell(event, stream="risk")
+        if isinstance(event, LockEvent):
+            found.append(event.kind)
+        elif isinstance(event, KillLevelEvent):
+            found.append(KillLevel(event.level).name)
+    return found
+
+
+def test_what_the_market_alone_demands_has_to_last() -> None:
+    """A feed that tells half of every price for a moment closes nothing."""
+    risk, patience = stage(), Patience()
+    risk.open(quantity=400, price="15.00")
+    risk.around.show(SLV, 7.5)
+    assert patient(risk, patience, 0) == []
+    assert patient(risk, patience, 1.9) == []
+    risk.around.show(SLV, 15.0)
+    assert patient(risk, patience, 2.5) == []
+    risk.around.show(SLV, 7.5)
+    assert patient(risk, patience, 3) == [], "it begins anew"
+    assert patient(risk, patience, 5) == ["fills_off_market", "daily_loss", "FLATTEN"]
+    assert patient(risk, patience, 8) == []
+
+
+def test_what_the_journal_and_the_broker_say_is_demanded_at_once() -> None:
+    risk, patience = stage(), Patience()
+    risk.trade(0, "-1600")
+    assert patient(risk, patience, 0) == ["daily_loss", "REDUCE"]
+    risk.around.is_worth("98000")
+    assert patient(risk, patience, 0.1) == ["FLATTEN"]
+
+
+def test_of_a_level_the_certain_part_is_demanded_at_once_and_the_rest_when_it_lasts() -> None:
+    risk, patience = stage(max_daily_loss_of_symbol=D(10_000), max_fill_deviation=99.0), Patience()
+    risk.trade(0, "-1600")
+    risk.open(seconds=1, price="15.00")
+    risk.around.show(SLV, 10.0)
+    assert patient(risk, patience, 1) == ["REDUCE"]
+    assert patient(risk, patience, 3) == ["FLATTEN"]
+
+
+def test_a_best_equity_by_a_moments_price_is_none() -> None:
+    risk, patience = stage(max_drawdown=0.01), Patience()
+    risk.open(quantity=400, price="15.00")
+    risk.around.show(SLV, 30.0)
+    patient(risk, patience, 0)
+    risk.around.show(SLV, 15.0)
+    for seconds in range(1, 10):
+        assert patient(risk, patience, seconds) == []
+    assert risk.gate.ledger.best_equity(at(10)) == D(100_000)
+
+
+@pytest.mark.parametrize(("bid", "last", "pnl"), [
+    (15.50, 15.60, "50"), (7.50, 15.20, "20"), (15.20, 7.50, "20"), (30.00, 15.20, "1500"),
+])  # fmt: skip
+def test_of_a_quote_and_a_last_trade_that_contradict_each_other_a_position_is_marked_at_the_better(
+    bid: float, last: float, pnl: str
+) -> None:
+    risk = stage()
+    risk.open(price="15.00")
+    risk.around.quotes[SLV] = Quote(bid, bid + 0.02, last, at(1))
+    assert reckon(risk.gate, risk.around, at=at(1)).pnl[SLV] == D(pnl)
 
 
 # --- locks in general -----------------------------------------------------------------------------------

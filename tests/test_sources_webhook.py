@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
@@ -16,6 +16,7 @@ from actors import file_source, webhook_source, websocket_source
 from actors.sources import max_age_of
 from actors.webhook_door import DoorLimits
 from actors.webhook_source import WebhookSignals
+from protocol.events import BaseEvent
 from protocol.redaction import Secret
 from protocol.source_settings import FileSource, WebhookSource, WebSocketSource
 from protocol.supervision_plan import Backoff
@@ -24,6 +25,7 @@ from protocol.webhooks import (
     sign,
 )
 from tests.feeds import START, SourceBench, memory_grows_less_than, prediction, until
+from tests.signal_bench import ListJournal
 
 SECRET = "canary-secret-0123456789"
 WALL_S = 1_700_000_000.0
@@ -279,22 +281,31 @@ async def test_too_many_believed_posts_are_answered_with_429_and_not_taken() -> 
         assert (await hook.signed(prediction(f"id {number}"))).said["verdict"] == "passed"
 
 
-async def test_a_failing_journal_is_no_answer_but_the_end_of_the_actor() -> None:
-    bench = SourceBench()
-    made = receiver(bench)
+class FullJournal(ListJournal):
+    """A journal on a full disk."""
 
-    async def post() -> None:
-        await until(lambda: made.health()[0] == "ok")
-        with suppress(trio.BrokenResourceError, ValueError, IndexError):
-            await Hook(bench, made).signed(prediction("one"))
+    def append(self, stream: str, events: Sequence[BaseEvent]) -> None:
+        raise OSError(f"no space left for {len(events)} events of {stream}")
+
+
+async def test_a_failing_journal_is_no_answer_but_the_end_of_the_actor() -> None:
+    bench = SourceBench(journal=FullJournal())
+    made = receiver(bench)
+    hook = Hook(bench, made)
+
+    async def post_at_the_wrong_time() -> None:
+        async with bench.going(made):
+            await until(lambda: made.health()[0] == "ok")
+            async with await hook.connect() as stream:
+                body = json.dumps(prediction("one")).encode()
+                head = "\r\n".join(("POST /hook HTTP/1.1", "Host: x", *signature(f"{WALL_S:.0f}", body)))
+                length = f"\r\nContent-Length: {len(body)}\r\n\r\n"
+                await stream.send_all((head + length).encode() + body)
+                await trio.sleep(5)
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(made.run, 1)
-            bench.clock.set(START)
-            bench.journal.events = ()  # type: ignore[assignment]  # nothing can be added to it
-            nursery.start_soon(post)
-    assert caught.group_contains(TypeError)
+        await post_at_the_wrong_time()
+    assert caught.group_contains(OSError, match="no space left")
     assert bench.delivered == []
 
 

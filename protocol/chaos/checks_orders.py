@@ -1,6 +1,6 @@
 """What leaves on the wire, held against the venue's truth and the journal.
 
-INV-04, 05, 09 to 14, 22, 28, 30, 31, 33.
+INV-04, 05, 09 to 14, 22, 23, 28, 30, 31, 33.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 from protocol.chaos.checker import Checker, Stretch
 from protocol.chaos.scene import LIVE, Scene, is_entry, ref_of
 from protocol.chaos.timeline import Entry, Happened, Journalled, Sent
+from protocol.control_events import KillLevelEvent
 from protocol.events import CancelEvent, OrderStatusEvent, RejectEvent
 from protocol.exchange.calendar import session_of
 from protocol.exchange.happenings import OrderAccepted, VenueOrder
@@ -140,6 +141,33 @@ class GateOpen(_FirstSends):
         )
         self.hold(not word.held.get(symbol), f"{ref} left while {symbol} was held: {word.held.get(symbol)}")
         self.hold(session is not None and session.contains(sent.at), f"{ref} left outside the session")
+
+
+class SwitchedOff(Checker):
+    """From a tenth of a second after the kill level rose, nothing that adds risk leaves."""
+
+    invariant = "INV-23"
+
+    REACTION_S = 0.1
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._since: float | None = None
+
+    def see(self, entry: Entry) -> None:
+        match entry:
+            case Journalled(event=KillLevelEvent(level=level, before=before)):
+                self.checked += level > before
+                if not level:
+                    self._since = None
+                elif self._since is None:
+                    self._since = entry.loop_s
+            case Sent() if self._since is not None and entry.loop_s > self._since + self.REACTION_S:
+                found = entry_sent(entry)
+                if found is not None:
+                    self.violate(f"{found[0]} left while the kill level was {self.scene.word.level}")
+            case _:
+                pass
 
 
 class FlatBefore(_FirstSends):
@@ -403,6 +431,6 @@ class WithinThePlan(Checker):
 
 
 CHECKERS: Final = (
-    OneEntry, OneOrder, GateOpen, FlatBefore, NoReplacement, IdsRise, JournalFirst, NotStale, DeadIsDead,
+    OneEntry, OneOrder, GateOpen, SwitchedOff, FlatBefore, NoReplacement, IdsRise, JournalFirst, NotStale, DeadIsDead,
     Pace, OurAccount, OnTheGrid, WithinThePlan,
 )  # fmt: skip

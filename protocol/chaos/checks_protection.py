@@ -7,7 +7,7 @@ from typing import Final
 from protocol.chaos.checker import Checker, Stretch
 from protocol.chaos.scene import STOP_TYPES, Scene, is_entry, ref_of, works
 from protocol.chaos.timeline import Entry, Happened, Sent
-from protocol.exchange.happenings import OrderAccepted
+from protocol.exchange.happenings import Executed, ExecutionCorrected, Happening, OrderAccepted
 from protocol.tws.messages import CancelOrder
 from protocol.values import Purpose, Symbol, purpose_of
 
@@ -15,14 +15,20 @@ CALM_S: Final = 2.0
 """The bound where nothing stands in the way."""
 DISTURBED_S: Final = 15.0
 """Flat or covered again after whatever has been done to the stop."""
+POLL_S: Final = 36.0
+"""What somebody else trades on the account is told to nobody; it is found when the books are polled."""
 
 
 class _PerSymbol(Checker):
     """Something that may not be so for long, of any symbol; looked at whenever the venue changes."""
 
+    happening: Happening
+
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self.stretches = {symbol: Stretch(scene) for symbol in scene.plan.symbols}
+        self._foreign: dict[Symbol, int] = {}
+        """How often somebody else had traded a symbol when all was last well with it."""
 
     def pass_time(self) -> None:
         for symbol, stretch in self.stretches.items():
@@ -31,14 +37,20 @@ class _PerSymbol(Checker):
 
     def see(self, entry: Entry) -> None:
         if isinstance(entry, Happened):
+            self.happening = entry.happening
             for symbol, stretch in self.stretches.items():
                 self._update(symbol, stretch)
 
     def _update(self, symbol: Symbol, stretch: Stretch) -> None:
-        self.checked += stretch.set(self.wrong(symbol))
+        wrong = self.wrong(symbol)
+        self.checked += stretch.set(wrong)
+        if not (wrong or isinstance(self.happening, Executed | ExecutionCorrected)):
+            # An execution and the position that it makes are two entries of one instant.
+            self._foreign[symbol] = self.scene.truth.foreign.get(symbol, 0)
 
     def _judge(self, symbol: Symbol, stretch: Stretch) -> None:
-        if stretch.too_long(CALM_S, DISTURBED_S):
+        foreign = self.scene.truth.foreign.get(symbol, 0) > self._foreign.get(symbol, 0)
+        if stretch.too_long(POLL_S if foreign else CALM_S, POLL_S if foreign else DISTURBED_S):
             self.violate(f"{self.describe(symbol)} for {stretch.lasted_s:.1f} s")
 
     def wrong(self, symbol: Symbol) -> bool:

@@ -21,6 +21,7 @@ from protocol.exchange.faults import Fault
 from protocol.exchange.tws_settings import PendingCancel, TwsSettings
 from protocol.exchange.venue_settings import ChildActivation, VenueSettings
 from protocol.kills import KillOrder, Moment
+from protocol.risk.words import KillLevel
 from protocol.settings import Settings
 from protocol.values import Symbol
 
@@ -105,6 +106,19 @@ class DiskFailure:
     down_s: float
 
 
+@attrs.frozen
+class Switch:
+    """A person raises the kill level, and lowers it again at `off_s`."""
+
+    at_s: float
+    level: KillLevel
+    off_s: float
+
+    @property
+    def kind(self) -> str:
+        return f"kill_level_{self.level.name.lower()}"
+
+
 @attrs.frozen(kw_only=True)
 class EpisodePlan:
     seed: int
@@ -121,6 +135,7 @@ class EpisodePlan:
     moments: tuple[KillOrder, ...]
     pauses: tuple[Pause, ...]
     disk: tuple[DiskFailure, ...]
+    switches: tuple[Switch, ...]
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
@@ -157,7 +172,7 @@ def draw_plan(seed: int, minutes: float = 30.0, *, faults: bool = True) -> Episo
         venue=VenueSettings(child_activation=shape.choice(tuple(ChildActivation))),
         tws=TwsSettings(),
         predictions=draw_predictions(random("predictions"), symbols, start, safety_s),
-        faults=(), crashes=(), kills=(), moments=(), pauses=(), disk=(),
+        faults=(), crashes=(), kills=(), moments=(), pauses=(), disk=(), switches=(),
     )  # fmt: skip
     if not faults:
         return plan
@@ -170,6 +185,7 @@ def draw_plan(seed: int, minutes: float = 30.0, *, faults: bool = True) -> Episo
         moments=_draw_moments(random("moments"), symbols),
         pauses=_draw_pauses(random("pauses"), safety_s),
         disk=_draw_disk(random("disk"), safety_s),
+        switches=_draw_switches(random("switches"), safety_s),
     )
 
 
@@ -240,3 +256,11 @@ def _draw_disk(random: Random, safety_s: float) -> tuple[DiskFailure, ...]:
         return ()
     at_s = round(random.uniform(20, safety_s - 30), 3)
     return (DiskFailure(at_s, random.choice(tuple(DiskFault)), random.randint(1, 5), _draw_down(random)),)
+
+
+def _draw_switches(random: Random, safety_s: float) -> tuple[Switch, ...]:
+    if random.random() < 0.7:
+        return ()
+    at_s = round(random.uniform(60, safety_s - 120), 3)
+    off_s = round(random.uniform(at_s + 20, safety_s - 20), 3)
+    return (Switch(at_s, random.choice(tuple(KillLevel)[1:]), off_s),)

@@ -94,6 +94,8 @@ class Truth:
         self.executions: dict[str, VenueExecution] = {}
         """By root: the latest revision of each."""
         self._own: dict[Symbol, int] = {}
+        self.foreign: dict[Symbol, int] = {}
+        """How often somebody else has traded each symbol."""
         self.incarnations: dict[OrderRef, list[int]] = {}
         """The permanent ids that carry a reference of ours, in the order in which they came."""
 
@@ -127,6 +129,9 @@ class Truth:
             symbol, before = Symbol(execution.contract.symbol), self.executions.get(root)
             change = signed(execution) - (0 if before is None else signed(before))
             self._own[symbol] = self._own.get(symbol, 0) + change
+        else:
+            symbol = Symbol(execution.contract.symbol)
+            self.foreign[symbol] = self.foreign.get(symbol, 0) + 1
         self.executions[root] = execution
 
     def _note_order(self, order: VenueOrder) -> None:

@@ -13,6 +13,7 @@ from protocol.chaos.signals import SignalKind
 from protocol.chaos.verdict import EpisodeVerdict
 from protocol.exchange.faults import KINDS
 from protocol.journal_checks import Violation
+from protocol.risk.words import KillLevel
 
 ENOUGH_SEEDS: Final = 200
 """From so many on, a run in which some kind of fault never fired proves less than it seems to."""
@@ -20,6 +21,7 @@ PAUSED: Final = "machine_paused"
 ALL_KINDS: Final = (
     *sorted(KINDS), *(point.value for point in CrashPoint), *(victim.value for victim in Victim),
     *(fault.value for fault in DiskFault), PAUSED,
+    *(f"kill_level_{level.name.lower()}" for level in tuple(KillLevel)[1:]),
     *(kind.value for kind in SignalKind if kind is not SignalKind.GENUINE),
 )  # fmt: skip
 """Everything that is done to the system. A victim that the tree does not have cannot be killed, and counts

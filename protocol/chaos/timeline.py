@@ -74,6 +74,7 @@ class Blow(enum.Enum):
     PROCESS = "process killed"
     PAUSE = "machine paused"
     DISK = "disk failed"
+    PERSON = "a person's word"
     SIGNAL = "signal fault"
 
 

@@ -115,10 +115,10 @@ class RiskGate:
     ) -> Refused | None:
         """None: it may leave, and counts from now on. A cancel always may."""
         match command:
-            case PlaceOrders(orders=orders):
-                return self._judge_placement(orders, around, at, loop_s)
-            case ModifyOrder(order=spec):
-                return self._judge_change(spec, around, at, loop_s)
+            case PlaceOrders(symbol=symbol, orders=orders):
+                return _astray(symbol, orders) or self._judge_placement(orders, around, at, loop_s)
+            case ModifyOrder(symbol=symbol, order=spec):
+                return _astray(symbol, (spec,)) or self._judge_change(spec, around, at, loop_s)
             case CancelOrder(symbol=symbol):
                 self._throttle.count(self.limits, symbol, 1, loop_s, entry=False)
                 return None
@@ -247,6 +247,14 @@ class RiskGate:
         self._note(around.money)
         exposure = self._cases.account(around.quote)
         return figures_of(self.standing, self.book, exposure, around.money, at)
+
+
+def _astray(symbol: Symbol, orders: tuple[OrderSpec, ...]) -> Refused | None:
+    """The contract is the command's: an order of another symbol would be one for shares nobody means."""
+    other = next((order.ref for order in orders if order.symbol != symbol), None)
+    if other is None:
+        return None
+    return Refused("R16", "wrong_symbol", f"{other} in a command for {symbol}")
 
 
 def _eases(spec: OrderSpec, known: Order | None) -> bool:
