@@ -296,6 +296,8 @@ class Session:
             return
         self._enter(Phase.SNAPSHOT, out)
         self._subscribe(out)
+        # Before the books, so that the first entry after them finds the account's worth.
+        self.figures.ask(self._fresh_id, out)
         self._gather_for_everyone(out)
 
     def _subscribe(self, out: Outbox) -> None:
@@ -389,6 +391,7 @@ class Session:
         self._enter(Phase.SNAPSHOT, out)
         if kind is CodeClass.LINK_RESTORED_DATA_LOST:
             self._subscribe(out)
+            self.figures.ask(self._fresh_id, out)
         self._gather_for_everyone(out)
 
     # --- snapshots --------------------------------------------------------------------------------
@@ -423,7 +426,6 @@ class Session:
         elif self.phase is Phase.SNAPSHOT:
             self._enter(Phase.UP, out)
             self._tell_state("reconciled", out)
-            self.figures.ask(self._fresh_id, out)
             self._send_history(out)
         self._gather_if_free(out)
 

@@ -431,6 +431,7 @@ class WithinThePlan(Checker):
 
 
 CHECKERS: Final = (
-    OneEntry, OneOrder, GateOpen, SwitchedOff, FlatBefore, NoReplacement, IdsRise, JournalFirst, NotStale, DeadIsDead,
+    OneEntry, OneOrder, GateOpen, SwitchedOff, FlatBefore, NoReplacement, IdsRise, JournalFirst, NotStale,
+    DeadIsDead,
     Pace, OurAccount, OnTheGrid, WithinThePlan,
 )  # fmt: skip
