@@ -180,7 +180,8 @@ class TradingSystem:
 
     def _open_gate(self) -> RiskGate:
         settings = self.settings
-        latency_s = settings.risk.quote_age_allowance_loop_s * self.clock.speed
+        # Twice: between a symbol's look at the quote and the gate's, our machine works once more.
+        latency_s = 2 * settings.risk.quote_age_allowance_loop_s * self.clock.speed
         gate = RiskGate(settings.risk, settings.schedule, settings.symbols, latency_s=latency_s)
         for row in self.journal.rows():
             gate.fold(row.stream, row.event, replay=True)

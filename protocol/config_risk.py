@@ -60,7 +60,7 @@ NUMBERS: Final[Mapping[str, Range]] = {
     ),
     **dict.fromkeys(
         (
-            "fill_window_s", "max_quote_age_s", "max_entry_age_s", "message_window_loop_s", "reject_window_s",
+            "fill_window_s", "max_quote_age_s", "max_entry_age_s", "message_window_s", "reject_window_s",
         ),
         POSITIVE,
     ),

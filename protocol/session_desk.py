@@ -80,7 +80,7 @@ class OrderDesk:
         contract = self._contracts.contract(command.symbol)
         refused: Refused | None = None
         if why_not is None:
-            refused = self._gate.judge(command, self._around, at=out.at, loop_s=out.loop_s)
+            refused = self._gate.judge(command, self._around, at=out.at)
             why_not = None if refused is None else f"{refused.reason} ({refused.control} {refused.code})"
         if refused is not None and not _adds_risk(command):
             # An exit that must not leave is a position that may stay open: a person has to know.

@@ -18,6 +18,7 @@ from typing import Protocol
 import attrs
 import trio
 import trio_websocket
+from wsproto.utilities import ProtocolError
 
 from actors.market_clock import MarketClock
 from actors.signal_desk import SignalDesk
@@ -74,6 +75,8 @@ class Feed:
         connection = await request.accept()
         with suppress(trio_websocket.ConnectionClosed):
             await self.behave(number, connection)
+            with trio.move_on_after(0.2):
+                await connection.aclose()
 
     async def hear(self, connection: Line) -> str | bytes:
         message = await connection.get_message()
@@ -86,13 +89,19 @@ async def feeding(
     behave: Callable[[int, Line], Awaitable[None]],
 ) -> AsyncIterator[Feed]:
     feed = Feed(behave)
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            partial(trio_websocket.serve_websocket, feed.serve, "127.0.0.1", 0, ssl_context=None)
-        )
-        feed.url = f"ws://127.0.0.1:{server.port}/feed"
+    async with raw_server(partial(_serve_websocket, feed)) as port:
+        feed.url = f"ws://127.0.0.1:{port}/feed"
         yield feed
-        nursery.cancel_scope.cancel()
+
+
+async def _serve_websocket(feed: Feed, stream: trio.SocketStream) -> None:
+    try:
+        async with trio.open_nursery() as nursery:
+            await feed.serve(await trio_websocket.wrap_server_stream(nursery, stream))
+            nursery.cancel_scope.cancel()
+    except* (trio_websocket.ConnectionClosed, ProtocolError):
+        # The library answers a ping while it closes, and stumbles over itself.
+        pass
 
 
 @asynccontextmanager

@@ -70,7 +70,7 @@ class Room:
 
     def __init__(self, *symbols: Symbol, **limits: object) -> None:
         """`symbols`: none are all; `limits` are those that differ from the defaults."""
-        self.at, self.loop_s = TEN, 1000.0
+        self.at = TEN
         self.around = Around()
         settings = [
             SymbolSettings(symbol, Shares(100), StockFacts(sector=SECTORS[symbol]))
@@ -85,7 +85,6 @@ class Room:
     def wait(self, seconds: float) -> None:
         """Both clocks go on, and the quotes are heard again."""
         self.at += timedelta(seconds=seconds)
-        self.loop_s += seconds
         for symbol, quote in self.around.quotes.items():
             self.around.quotes[symbol] = attrs.evolve(quote, heard_at=self.at)
 
@@ -162,7 +161,7 @@ class Room:
         return self.decide(self.bracket(symbol, side, quantity), plan=plan, signal_id=signal_id)
 
     def judge(self, command: PlaceOrders | ModifyOrder | CancelOrder) -> Refused | None:
-        return self.gate.judge(command, self.around, at=self.at, loop_s=self.loop_s)
+        return self.gate.judge(command, self.around, at=self.at)
 
     def code(self, command: PlaceOrders | ModifyOrder | CancelOrder) -> str:
         """The code of the refusal; empty when it may leave."""

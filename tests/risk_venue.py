@@ -70,7 +70,7 @@ class RiskVenue:
     """`approved` and `refused` count what the gate said."""
 
     def __init__(self, activation: ChildActivation) -> None:
-        self.at, self.loop_s = TEN, 0.0
+        self.at = TEN
         self.venue = Venue(VenueSettings(
             accounts=(AccountSettings(ACCOUNT, Decimal(10**9)),), child_activation=activation
         ))  # fmt: skip
@@ -211,8 +211,7 @@ class RiskVenue:
         return [order for order in self.gate.book.live(symbol) if order.ref in self._ids]
 
     def _judged(self, command: PlaceOrders | ModifyOrder | CancelOrder) -> bool:
-        self.loop_s += 1
-        refused = self.gate.judge(command, self.around, at=self.at, loop_s=self.loop_s)
+        refused = self.gate.judge(command, self.around, at=self.at)
         self.approved += refused is None
         self.refused += refused is not None
         return refused is None

@@ -3,219 +3,36 @@ which it is not."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import attrs
 import pytest
 
-from protocol.chaos.checker import Checker
 from protocol.chaos.checks_books import AnsweredOnce, EqualBooks, NothingLost, SameByReplay
 from protocol.chaos.checks_life import ComesRight, LinkStays, Mended, NoCrash, Noticed, Recorded
-from protocol.chaos.checks_orders import (
-    DeadIsDead,
-    FlatBefore,
-    GateOpen,
-    IdsRise,
-    JournalFirst,
-    NoReplacement,
-    NotStale,
-    OneEntry,
-    OneOrder,
-    OnTheGrid,
-    OurAccount,
-    Pace,
-    SwitchedOff,
-    WithinThePlan,
-)
 from protocol.chaos.checks_protection import Covered, NoOrphans, NotBeyond, OutlivesTheDay, StopsStay
-from protocol.chaos.plan import draw_plan
-from protocol.chaos.scene import Scene
 from protocol.chaos.timeline import (
     Blow,
     Compared,
     Connected,
-    Entry,
     FaultDone,
-    Happened,
     Healed,
-    Journalled,
     Looked,
-    ProcessBegan,
     ProcessEnded,
-    Sent,
-    Struck,
     SymbolStanding,
 )
 from protocol.chaos.verdict import CHECKERS
-from protocol.control_events import KillLevelEvent
 from protocol.events import (
     ActorExitedEvent,
     ActorStartedEvent,
-    BaseEvent,
-    FillEvent,
     HoldEvent,
     LinkEvent,
-    NewOrderEvent,
-    OrderSentEvent,
-    OrderStatusEvent,
     PositionOpenEvent,
     PredictionSignalEvent,
-    ReconciledEvent,
 )
-from protocol.exchange.happenings import (
-    Executed,
-    OrderAccepted,
-    OrderCancelled,
-    PositionChanged,
-    Status,
-    VenueExecution,
-    VenueOrder,
-)
-from protocol.tws.messages import CancelOrder, Contract, Order, PlaceOrder
-from protocol.values import OrderRef, OrderSpec, OrderStatus, OrderType, Side, Symbol, TimeInForce
-
-PLAN = draw_plan(1, faults=False)
-AAA, ACCOUNT = Symbol("AAA"), "DU1234567"
-STOCK = Contract(symbol="AAA", sec_type="STK", exchange="SMART", currency="USD")
-SHARES = PLAN.caps[AAA]
-
-
-def ref(role: str, trade: int = 1) -> OrderRef:
-    return OrderRef("c", AAA, trade, role)
-
-
-class Script:
-    """A timeline written by hand, before the eyes of one checker."""
-
-    def __init__(self, kind: type[Checker]) -> None:
-        self.scene = Scene(PLAN)
-        self.checker = kind(self.scene)
-        self.loop_s, self.seq = 0.0, 0
-        self.put(ProcessBegan(0.0, 1))
-        self.journal("broker", LinkEvent(at=self.at, state="up", generation=1, reason="", account=ACCOUNT))
-        self.journal("symbol:AAA", ReconciledEvent(at=self.at, symbol=AAA, generation=1, position=0))
-        # What has just begun is disturbed: let it settle.
-        self.loop_s = 100.0
-
-    @property
-    def at(self) -> datetime:
-        return PLAN.start + timedelta(seconds=self.loop_s)
-
-    def put(self, entry: Entry) -> None:
-        if entry.loop_s > self.scene.loop_s:
-            self.scene.pass_time(entry.loop_s)
-            self.checker.pass_time()
-        self.scene.take(entry)
-        self.checker.see(entry)
-
-    def journal(self, stream: str, *events: BaseEvent) -> None:
-        for event in events:
-            self.seq += 1
-            self.put(Journalled(self.loop_s, 1, self.seq, stream, event))
-
-    def intend(
-        self, role: str, *, side: Side = Side.BUY, quantity: int = 100, order_id: int = 1, trade: int = 1
-    ) -> None:
-        spec = OrderSpec(ref(role, trade), side, quantity, OrderType.MARKET, TimeInForce.DAY)
-        self.journal("symbol:AAA", NewOrderEvent(at=self.at, ref=ref(role, trade), order=spec))
-        self.journal(
-            "broker", OrderSentEvent(at=self.at, ref=ref(role, trade), order_id=order_id, client_id=1)
-        )
-
-    def send(
-        self,
-        role: str,
-        *,
-        action: str = "BUY",
-        quantity: int = 100,
-        order_id: int = 1,
-        age_s: float | None = 0.5,
-        trade: int = 1,
-        **more: object,
-    ) -> None:
-        order = Order(
-            order_ref=str(ref(role, trade)), action=action, total_quantity=Decimal(quantity),
-            order_type="MKT", **{"account": ACCOUNT, **more},  # type: ignore[arg-type]
-        )  # fmt: skip
-        self.put(Sent(self.loop_s, self.at, 1, PlaceOrder(order_id, STOCK, order), age_s))
-
-    def cancel(self, order_id: int) -> None:
-        self.put(Sent(self.loop_s, self.at, 1, CancelOrder(order_id)))
-
-    def order(
-        self,
-        role: str,
-        perm_id: int,
-        *,
-        action: str,
-        quantity: int = 100,
-        type_: str = "MKT",
-        group: str = "",
-        tif: str = "GTC",
-        trade: int = 1,
-    ) -> VenueOrder:
-        return VenueOrder(
-            account=ACCOUNT, client_id=1, order_id=perm_id, perm_id=perm_id, parent_perm_id=0,
-            contract=STOCK,
-            order=Order(
-                order_ref=str(ref(role, trade)), action=action, total_quantity=Decimal(quantity),
-                order_type=type_, oca_group=group, tif=tif,
-            ),
-            status=Status.SUBMITTED,
-        )  # fmt: skip
-
-    def accept(self, role: str, perm_id: int, **about: object) -> VenueOrder:
-        order = self.order(role, perm_id, **about)  # type: ignore[arg-type]
-        self.put(Happened(self.loop_s, OrderAccepted(self.at, order)))
-        return order
-
-    def end(self, order: VenueOrder) -> None:
-        ended = attrs.evolve(order, status=Status.CANCELLED)
-        self.put(Happened(self.loop_s, OrderCancelled(self.at, ended, "", by_client=True)))
-
-    def execute(self, order: VenueOrder, exec_id: str, position: int, *, own: bool = True) -> VenueExecution:
-        side = "BOT" if order.order.action == "BUY" else "SLD"
-        filled = attrs.evolve(order, status=Status.FILLED, filled=int(order.order.total_quantity))
-        execution = VenueExecution(
-            exec_id=exec_id, account=ACCOUNT, perm_id=order.perm_id, client_id=1, order_id=order.order_id,
-            order_ref=order.order.order_ref if own else "", contract=STOCK, exchange="IEX", side=side,
-            quantity=int(order.order.total_quantity), price=Decimal(10), cum_quantity=100,
-            avg_price=10.0, at=self.at,
-        )  # fmt: skip
-        self.put(Happened(self.loop_s, Executed(self.at, filled, execution)))
-        self.hold_position(position)
-        return execution
-
-    def hold_position(self, position: int) -> None:
-        zero = Decimal(0)
-        self.put(Happened(self.loop_s, PositionChanged(self.at, ACCOUNT, STOCK, position, zero, zero, zero)))
-
-    def fill(self, exec_id: str, quantity: int = 100, side: Side = Side.BUY) -> None:
-        self.journal("symbol:AAA", FillEvent(
-            at=self.at, ref=ref("main"), exec_id=exec_id, side=side, quantity=quantity, price=Decimal(10)
-        ))  # fmt: skip
-
-    def later(self, seconds: float) -> None:
-        """Time passes, and something that concerns nobody tells so."""
-        self.loop_s += seconds
-        self.put(Compared(self.loop_s, self.at, Symbol("ZZZ"), same=True))
-
-    def strike(self, blow: Blow, kind: str, what: str = "") -> None:
-        self.put(Struck(self.loop_s, self.at, blow, kind, what))
-
-    def broken(self) -> list[str]:
-        self.checker.finish()
-        return [each.what for each in self.checker.violations]
-
-
-def enter(script: Script) -> VenueOrder:
-    """A long position of 100 of our own."""
-    script.intend("main")
-    order = script.accept("main", 1, action="BUY")
-    script.execute(order, "e.01", 100)
-    return order
-
+from protocol.values import Side
+from tests.chaos_script import AAA, Script, enter
 
 # --- protection -----------------------------------------------------------------------------------
 
@@ -329,190 +146,6 @@ def test_a_stop_that_ends_with_the_day_is_seen(tif: str, faults: int) -> None:
     script = Script(OutlivesTheDay)
     script.accept("stop", 2, action="SELL", type_="STP", tif=tif)
     assert len(script.broken()) == faults
-
-
-# --- orders ---------------------------------------------------------------------------------------
-
-
-def test_two_live_entries_are_seen() -> None:
-    script = Script(OneEntry)
-    script.accept("main", 1, action="BUY")
-    assert script.broken() == []
-    script.accept("main", 2, action="BUY", trade=2)
-    assert "several live entries" in script.broken()[0]
-
-
-def test_an_order_that_the_venue_took_twice_is_seen_unless_a_fault_doubled_it() -> None:
-    for faults, broken in ((0, 1), (1, 0)):
-        script = Script(OneOrder)
-        first = script.accept("main", 1, action="BUY")
-        script.end(first)
-        script.accept("main", 2, action="BUY")
-        for _ in range(faults):
-            script.put(FaultDone(script.loop_s, script.at, "double_modify", ""))
-        assert len(script.broken()) == broken
-
-
-def test_a_twin_that_lives_on_is_seen() -> None:
-    script = Script(OneOrder)
-    script.put(FaultDone(script.loop_s, script.at, "double_modify", ""))
-    script.accept("stop", 1, action="SELL")
-    script.accept("stop", 2, action="SELL")
-    script.later(60)
-    assert "lived twice" in script.broken()[0]
-
-
-def test_an_entry_passes_an_open_gate() -> None:
-    script = Script(GateOpen)
-    script.send("main")
-    assert script.broken() == []
-    assert script.checker.checked == 5
-
-
-@pytest.mark.parametrize("age_s", [None, 11.0])
-def test_an_entry_on_an_old_quote_is_seen(age_s: float | None) -> None:
-    script = Script(GateOpen)
-    script.send("main", age_s=age_s)
-    assert "on a quote" in script.broken()[0]
-
-
-def test_an_entry_of_a_held_symbol_is_seen() -> None:
-    script = Script(GateOpen)
-    script.journal("symbol:AAA", HoldEvent(at=script.at, symbol=AAA, reason="somebody else"))
-    script.send("main")
-    assert "was held" in script.broken()[0]
-
-
-def test_an_entry_before_the_books_agree_is_seen() -> None:
-    script = Script(GateOpen)
-    script.journal("broker", LinkEvent(at=script.at, state="up", generation=2, reason=""))
-    script.send("main")
-    assert "last reconciled on 1" in script.broken()[0]
-
-
-def test_an_entry_after_the_switch_is_seen() -> None:
-    script = Script(SwitchedOff)
-    script.journal("risk", KillLevelEvent(at=script.at, level=2, before=0, who="me", why="enough"))
-    script.loop_s += 0.05
-    script.send("main")
-    assert script.broken() == []
-    script.loop_s += 0.06
-    script.send("main", order_id=2, trade=2)
-    assert "while the kill level was 2" in script.broken()[0]
-    script.journal("risk", KillLevelEvent(at=script.at, level=0, before=2, who="me", why="again"))
-    script.send("main", order_id=3, trade=3)
-    assert len(script.broken()) == 1
-
-
-def test_an_entry_against_a_position_that_is_still_there_is_seen() -> None:
-    script = Script(FlatBefore)
-    enter(script)
-    script.send("main", action="SELL", order_id=7, trade=2)
-    assert "left while our orders held 100" in script.broken()[0]
-
-
-def test_an_entry_beside_exits_of_the_old_trade_is_seen() -> None:
-    script = Script(FlatBefore)
-    script.accept("stop", 2, action="SELL", type_="STP")
-    script.send("main", order_id=7, trade=2)
-    assert "still worked" in script.broken()[0]
-
-
-def test_an_entry_in_place_of_one_that_lives_is_seen() -> None:
-    script = Script(NoReplacement)
-    script.accept("main", 1, action="BUY")
-    script.send("main", order_id=7, trade=2)
-    assert "was alive" in script.broken()[0]
-
-
-def test_ids_that_fall_back_are_seen() -> None:
-    script = Script(IdsRise)
-    script.send("main", order_id=5)
-    script.send("main", order_id=6, trade=2)
-    assert script.broken() == []
-    script.send("main", order_id=4, trade=3)
-    script.send("main", order_id=5, trade=4)
-    assert len(script.broken()) == 2
-
-
-def test_an_order_that_is_not_in_the_journal_is_seen() -> None:
-    script = Script(JournalFirst)
-    script.send("main")
-    assert "without an intent" in script.broken()[0]
-
-
-def test_an_order_that_is_not_as_the_journal_has_it_is_seen() -> None:
-    script = Script(JournalFirst)
-    script.intend("main")
-    script.send("main", quantity=101)
-    assert "left for BUY 101, the journal has BUY 100" in script.broken()[0]
-
-
-def test_an_order_that_left_oftener_than_it_was_asked_for_is_seen() -> None:
-    script = Script(JournalFirst)
-    script.intend("main")
-    script.send("main")
-    assert script.broken() == []
-    script.send("main")
-    assert "left 2 times" in script.broken()[0]
-
-
-def test_a_cancel_that_nobody_asked_for_is_seen() -> None:
-    script = Script(JournalFirst)
-    script.intend("main")
-    script.cancel(1)
-    assert "the journal has 0" in script.broken()[0]
-
-
-def test_the_order_of_a_dead_incarnation_is_seen() -> None:
-    script = Script(NotStale)
-    script.intend("main")
-    script.journal("system", ActorStartedEvent(at=script.at, actor="symbol:AAA", epoch=2))
-    script.send("main")
-    assert "was asked for in (1, 0) and left in (1, 2)" in script.broken()[0]
-
-
-def test_an_order_that_we_believe_dead_and_that_lives_is_seen() -> None:
-    script = Script(DeadIsDead)
-    script.accept("stop", 2, action="SELL", type_="STP")
-    script.journal("symbol:AAA", OrderStatusEvent(
-        at=script.at, ref=ref("stop"), status=OrderStatus.CANCELLED, perm_id=2, quantity=100, filled=0
-    ))  # fmt: skip
-    script.later(30)
-    assert script.broken() == []
-    script.later(10)
-    assert "has lived on" in script.broken()[0]
-
-
-def test_a_client_that_chatters_is_seen() -> None:
-    script = Script(Pace)
-    for number in range(46):
-        script.loop_s += 0.01
-        script.cancel(number)
-    assert script.broken() == ["46 messages left within a second"]
-
-
-def test_an_order_for_another_account_is_seen() -> None:
-    script = Script(OurAccount)
-    script.send("main")
-    assert script.broken() == []
-    script.send("main", account="U7654321")
-    assert "U7654321" in script.broken()[0]
-
-
-@pytest.mark.parametrize(("price", "faults"), [(10.01, 0), (10.011, 1), (-1.0, 1)])
-def test_a_price_off_the_grid_is_seen(price: float, faults: int) -> None:
-    script = Script(OnTheGrid)
-    script.send("main", lmt_price=price)
-    assert len(script.broken()) == faults
-
-
-def test_more_than_the_plan_allows_is_seen() -> None:
-    script = Script(WithinThePlan)
-    script.accept("main", 1, action="BUY", quantity=SHARES)
-    assert script.broken() == []
-    script.accept("scale", 2, action="BUY", quantity=1)
-    assert f"could come to hold {SHARES + 1}" in script.broken()[0]
 
 
 # --- books ----------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ def told(found: tuple[object, ...]) -> list[tuple[str, str, int]]:
                 shown.append(("modify", ref.role, order.quantity))
             case NewOrderEvent(ref=ref, order=order):
                 shown.append((f"new in {order.oca_group!r}", ref.role, order.quantity))
+            case _:
+                raise AssertionError(f"no step: {step!r}")
     return shown
 
 

@@ -302,7 +302,7 @@ def test_r9_stops_and_closes_count_and_are_never_refused() -> None:
     assert room.code(room.modify(target, limit_price=D("99.50"))) == ""
 
 
-def test_r9_a_symbol_enters_only_so_often_in_the_machines_time() -> None:
+def test_r9_a_symbol_enters_only_so_often_in_market_time() -> None:
     room = Room(repeat_guard_s=0.0, max_order_messages=1000)
     for _ in range(10):
         command = room.enter()

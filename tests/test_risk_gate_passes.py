@@ -44,7 +44,7 @@ class GatedWorld(SymbolWorld):
     def _perform(self, command: BrokerCommand) -> list[Report]:
         if isinstance(command, PlaceOrders | ModifyOrder | CancelOrder):
             self.judged += 1
-            refused = self.gate.judge(command, Shown(self), at=self.at, loop_s=self.at.timestamp())
+            refused = self.gate.judge(command, Shown(self), at=self.at)
             if refused is not None:
                 self.refused.append((command, refused))
                 return self._turn_away(command, refused.reason)

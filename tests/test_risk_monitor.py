@@ -258,6 +258,14 @@ def test_the_level_goes_up_and_never_down_by_itself() -> None:
     assert risk.level is KillLevel.FLATTEN, "also on another day: a person lowers it"
 
 
+def test_a_lesser_demand_leaves_a_higher_level_as_it_is() -> None:
+    risk = stage()
+    risk.tell(KillLevelEvent(at=at(0), level=2, before=0, who="ann", why="news"), stream="risk")
+    risk.around.is_worth("98500")
+    assert kinds(risk.look(1)) == []
+    assert risk.level is KillLevel.HALT
+
+
 def test_a_drawdown_is_measured_from_the_best_of_the_day() -> None:
     risk = stage(max_drawdown=0.01)
     risk.trade(0, "2000")

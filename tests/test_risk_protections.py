@@ -103,6 +103,14 @@ def test_a_stop_loss_guard_locks_a_symbol_after_so_many_stop_outs_within_its_win
     assert new_locks(risk, 702) == []
 
 
+def test_a_guard_whose_lock_would_be_over_already_locks_nothing() -> None:
+    """Its trades may be younger than its window when the system has been away."""
+    risk = stage(StopLossGuard(trades=2, window_s=6000.0, lock_s=60.0))
+    risk.stop_out(0)
+    risk.stop_out(1)
+    assert kinds(risk.look(61)) == []
+
+
 def test_a_stop_in_profit_is_no_stop_out() -> None:
     risk = stage(GUARD)
     for second in range(5):

@@ -206,6 +206,15 @@ async def test_a_handshake_that_does_not_come_about_is_a_trouble_and_no_crash(
     assert TOKEN not in repr(bench.journal.events)
 
 
+async def test_a_connection_that_ends_during_the_handshake_is_noticed_at_once() -> None:
+    bench = SourceBench()
+    async with raw_server(_close) as port:
+        made = listening(bench, f"ws://127.0.0.1:{port}/", handshake_loop_s=60.0)
+        async with bench.going(made):
+            await until(lambda: made.statistics().troubles >= 2)
+    assert bench.journal.alarms == ["signals_unreachable"]
+
+
 async def test_nobody_listening_is_a_trouble_and_no_crash() -> None:
     async with raw_server(_never) as port:
         pass

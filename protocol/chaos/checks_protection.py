@@ -7,7 +7,7 @@ from typing import Final
 from protocol.chaos.checker import Checker, Stretch
 from protocol.chaos.scene import STOP_TYPES, Scene, is_entry, ref_of, works
 from protocol.chaos.timeline import Entry, Happened, Sent
-from protocol.exchange.happenings import Executed, ExecutionCorrected, Happening, OrderAccepted
+from protocol.exchange.happenings import Happening, OrderAccepted, PositionChanged
 from protocol.tws.messages import CancelOrder
 from protocol.values import Purpose, Symbol, purpose_of
 
@@ -44,8 +44,8 @@ class _PerSymbol(Checker):
     def _update(self, symbol: Symbol, stretch: Stretch) -> None:
         wrong = self.wrong(symbol)
         self.checked += stretch.set(wrong)
-        if not (wrong or isinstance(self.happening, Executed | ExecutionCorrected)):
-            # An execution and the position that it makes are two entries of one instant.
+        if not wrong and isinstance(self.happening, PositionChanged):
+            # Only then: an execution is told before the position that it makes.
             self._foreign[symbol] = self.scene.truth.foreign.get(symbol, 0)
 
     def _judge(self, symbol: Symbol, stretch: Stretch) -> None:

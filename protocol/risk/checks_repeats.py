@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from datetime import datetime, timedelta
 
 from protocol.risk.question import Question
 from protocol.risk.settings import RiskLimits
@@ -56,38 +57,38 @@ def not_against_ourselves(question: Question) -> Refused | None:
 
 
 class Throttle:
-    """R9: order messages of each symbol within a window of the machine's clock.
+    """R9: order messages of each symbol within a window of market time; the wire's own pace is the pacer's.
 
     Only entries wait for room. Cancels, stops and closes count and are never refused, so that a flood of
     them leaves no room for entries, and a flood of entries never any less for them.
     """
 
     def __init__(self) -> None:
-        self._messages: dict[Symbol, deque[float]] = {}
-        self._entries: dict[Symbol, deque[float]] = {}
+        self._messages: dict[Symbol, deque[datetime]] = {}
+        self._entries: dict[Symbol, deque[datetime]] = {}
 
-    def refusal(self, limits: RiskLimits, symbol: Symbol, messages: int, loop_s: float) -> Refused | None:
+    def refusal(self, limits: RiskLimits, symbol: Symbol, messages: int, at: datetime) -> Refused | None:
         """Whether an entry of so many messages is one too many now."""
-        window = limits.message_window_loop_s
-        sent = _within(self._messages, symbol, loop_s - window)
+        window = limits.message_window_s
+        sent = _within(self._messages, symbol, at - timedelta(seconds=window))
         if len(sent) + messages > limits.max_order_messages:
             text = f"{len(sent)} order messages in {window:g} s, {limits.max_order_messages} are the most"
             return Refused("R9", "message_throttle", text)
-        entered = _within(self._entries, symbol, loop_s - window)
+        entered = _within(self._entries, symbol, at - timedelta(seconds=window))
         if len(entered) + 1 > limits.max_entries:
             text = f"{len(entered)} entries in {window:g} s, {limits.max_entries} are the most"
             return Refused("R9", "entry_throttle", text)
         return None
 
-    def count(self, limits: RiskLimits, symbol: Symbol, messages: int, loop_s: float, *, entry: bool) -> None:
+    def count(self, limits: RiskLimits, symbol: Symbol, messages: int, at: datetime, *, entry: bool) -> None:
         """They leave."""
-        since = loop_s - limits.message_window_loop_s
-        _within(self._messages, symbol, since).extend([loop_s] * messages)
+        since = at - timedelta(seconds=limits.message_window_s)
+        _within(self._messages, symbol, since).extend([at] * messages)
         if entry:
-            _within(self._entries, symbol, since).append(loop_s)
+            _within(self._entries, symbol, since).append(at)
 
 
-def _within(times: dict[Symbol, deque[float]], symbol: Symbol, since: float) -> deque[float]:
+def _within(times: dict[Symbol, deque[datetime]], symbol: Symbol, since: datetime) -> deque[datetime]:
     kept = times.get(symbol)
     if kept is None:
         kept = times[symbol] = deque()

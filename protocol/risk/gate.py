@@ -111,22 +111,21 @@ class RiskGate:
         around: Surroundings,
         *,
         at: datetime,
-        loop_s: float,
     ) -> Refused | None:
         """None: it may leave, and counts from now on. A cancel always may."""
         match command:
             case PlaceOrders(symbol=symbol, orders=orders):
-                return _astray(symbol, orders) or self._judge_placement(orders, around, at, loop_s)
+                return _astray(symbol, orders) or self._judge_placement(orders, around, at)
             case ModifyOrder(symbol=symbol, order=spec):
-                return _astray(symbol, (spec,)) or self._judge_change(spec, around, at, loop_s)
+                return _astray(symbol, (spec,)) or self._judge_change(spec, around, at)
             case CancelOrder(symbol=symbol):
-                self._throttle.count(self.limits, symbol, 1, loop_s, entry=False)
+                self._throttle.count(self.limits, symbol, 1, at, entry=False)
                 return None
             case _:
                 assert_never(command)
 
     def _judge_placement(
-        self, orders: tuple[OrderSpec, ...], around: Surroundings, at: datetime, loop_s: float
+        self, orders: tuple[OrderSpec, ...], around: Surroundings, at: datetime
     ) -> Refused | None:
         symbol, refs = orders[0].symbol, tuple(order.ref for order in orders)
         entry = next((order for order in orders if order.purpose is Purpose.ENTRY), None)
@@ -139,11 +138,11 @@ class RiskGate:
             refused = Refused("R14", "not_a_bracket", "an entry comes before its exits")
         else:
             refused = self._first_refusal(ENTRY_CHECKS, self._asked(orders, around, at))
-            refused = refused or self._throttle.refusal(self.limits, symbol, len(orders), loop_s)
+            refused = refused or self._throttle.refusal(self.limits, symbol, len(orders), at)
         if refused is not None:
             self.book.stays(refs)
             return refused
-        self._throttle.count(self.limits, symbol, len(orders), loop_s, entry=entry is not None)
+        self._throttle.count(self.limits, symbol, len(orders), at, entry=entry is not None)
         self.book.leaves(refs)
         return None
 
@@ -156,17 +155,15 @@ class RiskGate:
                 return refused
         return None
 
-    def _judge_change(
-        self, spec: OrderSpec, around: Surroundings, at: datetime, loop_s: float
-    ) -> Refused | None:
+    def _judge_change(self, spec: OrderSpec, around: Surroundings, at: datetime) -> Refused | None:
         symbol, entry, refused = spec.symbol, spec.purpose is Purpose.ENTRY, None
         if not entry:
             refused = self._exits_refusal((spec,), around)
         elif not _eases(spec, self.book.find(spec.ref)):
             refused = self._first_refusal(CHANGE_CHECKS, self._asked((spec,), around, at))
-            refused = refused or self._throttle.refusal(self.limits, symbol, 1, loop_s)
+            refused = refused or self._throttle.refusal(self.limits, symbol, 1, at)
         if refused is None:
-            self._throttle.count(self.limits, symbol, 1, loop_s, entry=entry)
+            self._throttle.count(self.limits, symbol, 1, at, entry=entry)
         return refused
 
     def admits(self, proposal: EntryProposal, around: Surroundings, *, at: datetime) -> Refused | None:

@@ -101,11 +101,11 @@ class RiskLimits:
     """An entry that still works after this long is cancelled."""
     # R9: messages of the machine's clock
     max_order_messages: int = 40
-    """For one symbol within `message_window_loop_s`: what opens or enlarges a position counts against it
+    """For one symbol within `message_window_s`: what opens or enlarges a position counts against it
     and waits for nothing; cancels and changes of exits count and are never refused."""
     max_entries: int = 10
-    """Placements and changes of entries for one symbol within `message_window_loop_s`."""
-    message_window_loop_s: float = 10.0
+    """Placements and changes of entries for one symbol within `message_window_s`."""
+    message_window_s: float = 10.0
     # R10
     max_round_trips: int = 6
     """Of one symbol within an hour of market time; with one more it is locked until a person lifts it."""

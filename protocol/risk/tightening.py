@@ -12,7 +12,7 @@ from protocol.risk.settings import RiskLimits
 
 TIGHTER_UPWARDS: Final = frozenset({
     "min_stop_distance", "min_stop_ticks", "repeat_guard_s", "min_excess_liquidity", "initial_margin",
-    "message_window_loop_s", "fill_window_s", "reject_window_s",
+    "message_window_s", "fill_window_s", "reject_window_s",
 })  # fmt: skip
 """Limits that are tighter when they are larger; all others when they are smaller."""
 _NOT_ONE_NUMBER: Final = frozenset({"restricted", "protections", "currency"})

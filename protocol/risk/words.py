@@ -137,7 +137,6 @@ class OrderGate(Protocol):
         around: Surroundings,
         *,
         at: datetime,
-        loop_s: float,
     ) -> Refused | None: ...
 
 
