@@ -133,7 +133,7 @@ class LinkedOrders:
             if shares < 0:
                 left[index] = 0
                 for other in sorted(range(len(left)), key=lambda i: -left[i]):
-                    given = min(left[other], -shares)
+                    given = min(max(left[other], 0), -shares)
                     left[other] -= given
                     shares += given
         return tuple(left)

@@ -261,6 +261,6 @@ def _draw_disk(random: Random, safety_s: float) -> tuple[DiskFailure, ...]:
 def _draw_switches(random: Random, safety_s: float) -> tuple[Switch, ...]:
     if random.random() < 0.7:
         return ()
-    at_s = round(random.uniform(60, safety_s - 120), 3)
-    off_s = round(random.uniform(at_s + 20, safety_s - 20), 3)
+    at_s = round(random.uniform(60, safety_s - 60), 3)
+    off_s = round(min(safety_s - 20, at_s + random.uniform(10, 240)), 3)
     return (Switch(at_s, random.choice(tuple(KillLevel)[1:]), off_s),)
