@@ -183,7 +183,9 @@ class Custodian:
         match report:
             case SymbolSnapshot():
                 self._look(guard, report)
-            case CommissionCharged(exec_id=exec_id, commission=commission):
+            case CommissionCharged(exec_id=exec_id, commission=commission) if not guard.position.charged(
+                exec_id, commission
+            ):
                 self._write(guard, [
                     CommissionEvent(at=self._clock.now(), cause=exec_id, symbol=symbol, exec_id=exec_id,
                                     commission=commission)

@@ -78,6 +78,10 @@ class Position:
             executions=MappingProxyType(executions),
         )
 
+    def charged(self, exec_id: str, commission: Decimal) -> bool:
+        """Whether this commission of this execution is in the position already."""
+        return self.commissions.get(split_exec_id(exec_id)[0]) == commission
+
     def with_commission(self, exec_id: str, commission: Decimal) -> Position:
         """Commission of one execution, in dollars, positive when paid; a later report replaces it."""
         root, _ = split_exec_id(exec_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -155,9 +156,7 @@ def _hear(chores: Chores, report: Report) -> None:
         case ExecutionReport():
             _hear_executions(chores, (report,))
         case CommissionCharged(exec_id=exec_id, commission=commission):
-            chores.emit(CommissionEvent(
-                at=chores.at, cause=exec_id, symbol=chores.plan.symbol, exec_id=exec_id, commission=commission
-            ))  # fmt: skip
+            _hear_commission(chores, exec_id, commission)
         case RequestRefused():
             _hear_refusal(chores, report)
         case OrderLost(ref=ref):
@@ -175,6 +174,14 @@ def _hear(chores: Chores, report: Report) -> None:
             chores.view.equity = equity
         case _:
             assert_never(report)
+
+
+def _hear_commission(chores: Chores, exec_id: str, commission: Decimal) -> None:
+    """What an execution cost; TWS tells the whole day's once more to every new session."""
+    if not chores.state.position.charged(exec_id, commission):
+        chores.emit(CommissionEvent(
+            at=chores.at, cause=exec_id, symbol=chores.plan.symbol, exec_id=exec_id, commission=commission
+        ))  # fmt: skip
 
 
 def _hear_order(chores: Chores, report: OrderReport, *, adopted: bool) -> None:

@@ -1,0 +1,58 @@
+"""What fault runs have found, each as the smallest story that tells it."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.commands import ModifyOrder, PlaceOrders
+from protocol.events import AlarmEvent, LinkEvent, PositionCloseEvent, PositionUpdateEvent
+from protocol.session import Session
+from protocol.session_identity import choose_account
+from protocol.session_words import RefuseBroker
+from protocol.settings import BrokerSettings
+from protocol.values import STOP, OrderStatus
+from tests.broker_fakes import OpenGate
+from tests.symbol_desk import SLV, TEN, Desk, ref
+
+
+def test_a_stop_that_is_filled_by_its_status_before_its_executions_come_closes_nothing_else() -> None:
+    """TWS may say Filled first. Whoever takes what the executions have not moved yet for uncovered sells it
+    a second time (seed 62: a reversed position without a stop)."""
+    desk = Desk.ready().entered()
+    assert desk.told(ref(STOP), OrderStatus.FILLED, 100) == ()
+    assert [event for event in desk.events if isinstance(event, PositionUpdateEvent)] == []
+    said = desk.fills(ref(STOP), 100, "97")
+    assert [command for command in said if isinstance(command, PlaceOrders | ModifyOrder)] == []
+    assert desk.position == 0
+
+
+def test_a_stop_that_filled_before_it_had_grown_still_leads_to_a_close() -> None:
+    """With all its executions told, what it did not cover is closed, and a person hears of it (seed 29)."""
+    desk = Desk.ready().entered()
+    desk.fills(ref(STOP), 60, "97")
+    desk.told(ref(STOP), OrderStatus.FILLED, 60)
+    assert desk.position == 40
+    assert [event.reason for event in desk.events if isinstance(event, PositionUpdateEvent)] == [
+        "the stop filled before it had grown"
+    ]
+    assert [event.code for event in desk.events if isinstance(event, AlarmEvent)] == ["UNCOVERED"]
+    assert not any(isinstance(event, PositionCloseEvent) for event in desk.events)
+
+
+def test_a_journal_belongs_to_one_account() -> None:
+    """TWS may name another paper account after a reconnect: our orders are not there (seed 26)."""
+    settings = BrokerSettings()
+    assert choose_account(settings, ("DU7654321",)) == "DU7654321"
+    assert choose_account(settings, ("DU1234567",), "DU1234567") == "DU1234567"
+    refused = choose_account(settings, ("DU7654321",), "DU1234567")
+    assert isinstance(refused, RefuseBroker)
+    assert "DU1234567" in refused.reason
+
+
+@pytest.mark.parametrize("told", ["DU1234567", ""])
+def test_the_account_of_a_journal_survives_a_restart_of_the_process(told: str) -> None:
+    session = Session(BrokerSettings(), [SLV], "w", gate=OpenGate())
+    session.fold(LinkEvent(at=TEN, state="up", generation=3, reason="", account=told))
+    assert session.account == told
+    session.fold(LinkEvent(at=TEN, state="down", generation=3, reason=""))
+    assert session.account == told
