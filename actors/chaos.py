@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -94,11 +95,23 @@ def be_quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Quiet for the episodes only: whoever called has a log of his own."""
+    before, disabled = structlog.get_config(), logging.root.manager.disable
+    be_quiet()
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+        logging.disable(disabled)
+
+
 def results_of(jobs: Sequence[Job], processes: int) -> Iterator[EpisodeResult]:
     """The results as they come."""
     if processes <= 1 or len(jobs) <= 1:
-        be_quiet()
-        yield from map(run_episode, jobs)
+        with quietly():
+            yield from map(run_episode, jobs)
         return
     # Fresh interpreters: nothing of this one, such as a running loop or a console, is in theirs.
     context = multiprocessing.get_context("spawn")
@@ -124,11 +137,10 @@ def run_seeds(jobs: Sequence[Job], *, processes: int, report: Path | None, conso
 
 def run_one(job: Job, *, trace: bool, report: Path | None, console: Console, quiet: bool = True) -> int:
     """One seed, with its whole timeline on stdout where that is asked for."""
-    if quiet:
-        be_quiet()
     began = perf_counter()
     tally = Tally()
-    result = run_episode(job, sys.stdout.write if trace else None)
+    with quietly() if quiet else nullcontext():
+        result = run_episode(job, sys.stdout.write if trace else None)
     tally.add(result)
     _say_violations(console, result)
     told = tally.to_dict(perf_counter() - began)

@@ -57,6 +57,7 @@ from protocol.tws.messages import ClientRequest
 
 LOOK_EVERY_LOOP_S: Final = 5.0
 COMPARE_EVERY_LOOP_S: Final = 280.0
+FLOOD_S: Final = 1.0
 MAX_LIVES: Final = 200
 """Of the process in one episode: one that dies at once, again and again, is a bug and no episode."""
 
@@ -122,6 +123,7 @@ class Episode:
         self.lives = 0
         self._healed = self._over = False
         self._told: set[Prediction] = set()
+        self._flooded_at = float("-inf")
 
     async def play(self) -> None:
         """The whole episode. Raises what ends a process and was not injected."""
@@ -193,8 +195,14 @@ class Episode:
         return sent
 
     def _prediction_arrived(self, prediction: Prediction) -> None:
-        if prediction.kind is not SignalKind.GENUINE and prediction not in self._told:
-            self._told.add(prediction)
+        if prediction.kind is SignalKind.GENUINE or prediction in self._told:
+            return
+        self._told.add(prediction)
+        # A flood is one thing that is done, however many drops it has.
+        more = prediction.kind is SignalKind.FLOOD and trio.current_time() - self._flooded_at < FLOOD_S
+        if prediction.kind is SignalKind.FLOOD:
+            self._flooded_at = trio.current_time()
+        if not more:
             self._struck(Blow.SIGNAL, prediction.kind.value, "")
 
     # --- blows ------------------------------------------------------------------------------------

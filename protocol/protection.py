@@ -126,10 +126,13 @@ def _ratcheted(trade: LinkedOrders, tranche: Tranche, price: Decimal) -> Decimal
 def keep_protected(chores: Chores) -> None:
     """Make stop and target of the open trade what they have to be, in as few words as possible."""
     trade = chores.state.trade
-    if trade is None or trade.closing is not None:
+    if trade is None:
         return
     position = chores.state.position.quantity * trade.side.sign
     if position <= 0:
+        return
+    if trade.closing is not None:
+        _cover_what_is_closing(chores, trade, position)
         return
     if trade.opening and any(
         order.filled for order in trade.orders if order.purpose in (Purpose.STOP, Purpose.TARGET)
@@ -137,7 +140,7 @@ def keep_protected(chores: Chores) -> None:
         _close(chores, "an exit filled while the entry was still working")
         return
     if trade.concluded_by in EXITED:
-        _close_uncovered(chores, "an order to add filled after the exits had")
+        _close(chores, "an order to add filled after the exits had")
         return
     believe_the_broker(chores)
     # Exits that were joined come first, so that the others see that they are on their way.
@@ -146,6 +149,18 @@ def keep_protected(chores: Chores) -> None:
             _keep_tranche(chores, index, shares)
         else:
             _retire_tranche(chores, index)
+
+
+def _cover_what_is_closing(chores: Chores, trade: LinkedOrders, position: int) -> None:
+    """A close takes its time: until it is done, the stops are what is left of the position, no less and no
+    more; what an addition filled in its last moment is covered, too."""
+    if trade.entering:
+        return
+    believe_the_broker(chores)
+    for index, shares in enumerate(trade.shares(position)):
+        stop = trade.exit(Purpose.STOP, index)
+        if shares and stop is not None and stop.status in WORKING:
+            _resize(chores, stop, shares)
 
 
 def _keep_tranche(chores: Chores, index: int, shares: int) -> None:
@@ -161,7 +176,7 @@ def _keep_tranche(chores: Chores, index: int, shares: int) -> None:
         return
     if stop is not None and stop.status is OrderStatus.FILLED and shares:
         # It filled while its growth was on its way: what it did not cover goes the same way.
-        _close_uncovered(chores, "the stop filled before it had grown")
+        _close(chores, "the stop filled before it had grown")
     elif stop is None or stop.status in TERMINAL:
         if shares:
             _replace_stop(chores, index, shares)
@@ -355,15 +370,13 @@ def _join_target(chores: Chores, index: int, shares: int) -> None:
         chores.emit(NewOrderEvent(at=chores.at, cause="exits were joined", ref=ref, order=spec))
 
 
-def _close_uncovered(chores: Chores, reason: str) -> None:
-    """Until it is closed no stop covers all of it, and a person should know (INV-01)."""
-    _close(chores, reason)
-    chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=reason, symbol=chores.plan.symbol))
-
-
 def _close(chores: Chores, reason: str) -> None:
+    """Close what cannot be protected; where no stop covers all of it meanwhile, a person should know."""
     trade = chores.state.trade
     assert trade is not None
     chores.emit(PositionUpdateEvent(
         at=chores.at, cause=reason, symbol=chores.plan.symbol, trade=trade.trade, reason=reason
     ))  # fmt: skip
+    stops = [order for order in trade.orders if order.purpose is Purpose.STOP and order.status in WORKING]
+    if sum(order.remaining for order in stops) < abs(chores.state.position.quantity):
+        chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=reason, symbol=chores.plan.symbol))

@@ -29,6 +29,7 @@ from protocol.events import (
     HoldEvent,
     LinkEvent,
     PositionOpenEvent,
+    PositionUpdateEvent,
     PredictionSignalEvent,
 )
 from protocol.values import Side
@@ -136,7 +137,9 @@ def test_the_last_stop_may_go_when_the_position_is_being_closed() -> None:
     enter(script)
     script.intend("stop", order_id=2)
     script.accept("stop", 2, action="SELL", type_="STP")
-    script.accept("close", 3, action="SELL")
+    script.journal(
+        "symbol:AAA", PositionUpdateEvent(at=script.at, symbol=AAA, trade=1, reason="its time is over")
+    )
     script.cancel(2)
     assert script.broken() == []
 

@@ -6,10 +6,11 @@ from typing import Final
 
 from protocol.chaos.checker import Checker, Stretch
 from protocol.chaos.scene import STOP_TYPES, Scene, is_entry, ref_of, works
-from protocol.chaos.timeline import Entry, Happened, Sent
+from protocol.chaos.timeline import Entry, Happened, Journalled, Sent
+from protocol.events import PositionCloseEvent, PositionOpenEvent, PositionUpdateEvent
 from protocol.exchange.happenings import Happening, OrderAccepted, PositionChanged
 from protocol.tws.messages import CancelOrder
-from protocol.values import Purpose, Symbol, purpose_of
+from protocol.values import OrderRef, Purpose, Symbol, purpose_of
 
 CALM_S: Final = 2.0
 """The bound where nothing stands in the way."""
@@ -135,28 +136,33 @@ class StopsStay(Checker):
 
     invariant = "INV-24"
 
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._closing: set[Symbol] = set()
+
     def see(self, entry: Entry) -> None:
-        if not (isinstance(entry, Sent) and isinstance(entry.request, CancelOrder)):
-            return
-        ref = self.scene.word.by_id.get(entry.request.order_id)
+        match entry:
+            case Journalled(event=PositionUpdateEvent(symbol=symbol)):
+                self._closing.add(symbol)
+            case Journalled(event=PositionOpenEvent(symbol=symbol) | PositionCloseEvent(symbol=symbol)):
+                self._closing.discard(symbol)
+            case Sent(request=CancelOrder(order_id=order_id)):
+                self._cancelled(self.scene.word.by_id.get(order_id))
+            case _:
+                pass
+
+    def _cancelled(self, ref: OrderRef | None) -> None:
         if ref is None or purpose_of(ref.role) is not Purpose.STOP:
             return
-        truth = self.scene.truth
-        position = truth.position(ref.symbol)
-        others = [
-            order for order in truth.live_of(ref.symbol)
-            if order.order.order_type in STOP_TYPES and works(order) and ref_of(order) != ref
-        ]  # fmt: skip
-        mine = [order for order in truth.live_of(ref.symbol) if ref_of(order) == ref]
-        protects = position != 0 and any(
-            (order.order.action == "SELL") == (position > 0) and works(order) for order in mine
-        )
-        closing = any(
-            (found := ref_of(order)) is not None and purpose_of(found.role) in (Purpose.CLOSE, Purpose.TARGET)
-            for order in truth.live_of(ref.symbol)
-        )
+        position = self.scene.truth.position(ref.symbol)
+        side = "SELL" if position > 0 else "BUY"
+        stops = {
+            ref_of(order)
+            for order in self.scene.truth.live_of(ref.symbol)
+            if order.order.order_type in STOP_TYPES and order.order.action == side and works(order)
+        }
         self.hold(
-            not protects or bool(others) or closing,
+            position == 0 or stops != {ref} or ref.symbol in self._closing,
             f"{ref} was cancelled, the last stop of a position of {position}, and nothing closes it",
         )
 
