@@ -97,7 +97,8 @@ class Plan:
     def describe(self) -> tuple[str, ...]:
         """What would run, line by line."""
         options = self.options
-        where = "an embedded simulated TWS" if self.embedded else f"TWS at {options.tws}"
+        broker = self.settings.broker
+        where = "an embedded simulated TWS" if self.embedded else f"TWS at {broker.host}:{broker.port}"
         what = "" if self.market is None else f", market {options.market or 'synthetic'}"
         lines = [f"broker: {where}{what}, speed {self.speed:g}"]
         if self.market is not None:

@@ -43,7 +43,7 @@ def test_a_position_without_its_stop_is_seen_after_two_seconds() -> None:
     enter(script)
     script.later(1.9)
     assert script.broken() == []
-    script.later(0.2)
+    script.later(0.3)
     assert "a position of 100, ours 100, had stops of 0" in script.broken()[0]
 
 

@@ -228,7 +228,7 @@ def test_a_trade_whose_stops_are_all_refused_is_closed(activation: ChildActivati
         await world.until(lambda: bool(world.prices()))
         await world.until(lambda: world.state().trade is None)
         assert (world.position(), world.working()) == (0, {})
-        await world.check(alarms={"REFUSED"})
+        await world.check(alarms={"REFUSED", "UNCOVERED"})
 
     play(story, activation=activation)
 

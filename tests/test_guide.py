@@ -246,15 +246,20 @@ def texts_of_the_source() -> frozenset[str]:
     )
 
 
+PLACE_OF_A_CODE = {"Refused": 1, "Refusal": 0, "Outcome": 1}
+"""Where the code stands in what refuses a signal or an order."""
+
+
 def refusal_codes() -> Iterator[str]:
-    """The codes with which a signal or an order is refused."""
+    """The codes with which a signal or an order is refused, or a signal ignored."""
     for tree in trees():
         for node in ast.walk(tree):
-            called = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
-            if not isinstance(node, ast.Call) or called not in ("Refused", "Refusal"):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            place = 1 if called == "Refused" else 0
-            code = node.args[place] if len(node.args) > place else None
+            place = PLACE_OF_A_CODE.get(node.func.id)
+            code = node.args[place] if place is not None and len(node.args) > place else None
+            if place == 1 and ast.unparse(node.args[0]) == "Verdict.ACCEPTED":
+                continue
             if isinstance(code, ast.Constant) and isinstance(code.value, str):
                 yield code.value
     yield from (f"data_{state.value}" for state in DataState if state is not DataState.LIVE)

@@ -39,6 +39,7 @@ DOCUMENTS = (
 PROGRAMS = {
     "scripts/run": "scripts/supervisor.py",
     "scripts/supervisor.py": "scripts/supervisor.py",
+    "scripts/doctor.py": "scripts/doctor.py",
     "scripts/tws_simulator.py": "scripts/tws_simulator.py",
 }
 """The program that a command of the documents starts, by its first word."""
@@ -103,6 +104,7 @@ def test_every_option_of_a_shown_command_exists(document: Path) -> None:
 def test_every_option_that_the_readme_speaks_of_exists() -> None:
     spoken = set(re.findall(r"`(--[a-z][a-z-]*)", README.read_text(encoding="utf-8")))
     known = options_of("scripts/supervisor.py") | options_of("scripts/tws_simulator.py")
+    known |= options_of("scripts/doctor.py")
     known |= frozenset().union(*(options_of("scripts/supervisor.py", each) for each in SUB_COMMANDS))
     assert spoken <= known
 

@@ -82,5 +82,6 @@ class Stretch:
         if self._since is None or self._told:
             return False
         self._disturbed = self._disturbed or self._scene.disturbed
-        self._told = self.lasted_s > (disturbed_s if self._disturbed else calm_s)
+        bound_s = disturbed_s if self._disturbed else calm_s
+        self._told = self.lasted_s > bound_s + self._scene.answer_s
         return self._told

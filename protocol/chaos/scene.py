@@ -79,6 +79,8 @@ WIRE_KINDS: Final = frozenset(
 """Faults that lie on the wire or the venue for a while, during which nobody could act."""
 DISTURBED_S: Final = 40.0
 """After a fault that concerns orders, what it brought about may take a poll of the books to be seen."""
+GRACE_S: Final = 0.05
+"""For whoever acts exactly at the end of a bound."""
 LINGERING_S: Final = {"oca_race": 900.0, "withhold_execution": 900.0}
 """Faults that show only when the order that they were done to fills."""
 _DURATIONS: Final = ("duration_loop_s", "duration_s", "by_s", "hold_s", "down_loop_s")
@@ -301,6 +303,11 @@ class Scene:
     def at(self) -> datetime:
         """Market time, which runs with the machine's."""
         return self.plan.start + timedelta(seconds=self.loop_s)
+
+    @property
+    def answer_s(self) -> float:
+        """What a request and its answer take in this episode: no bound can be shorter."""
+        return self.plan.tws.order_latency_s + self.plan.tws.report_latency_s + GRACE_S
 
     @property
     def able(self) -> bool:

@@ -107,7 +107,7 @@ class RiskLimits:
     """Placements and changes of entries for one symbol within `message_window_s`."""
     message_window_s: float = 10.0
     # R10
-    max_round_trips: int = 6
+    max_round_trips: int = 30
     """Of one symbol within an hour of market time; with one more it is locked until a person lifts it."""
     max_stop_outs_in_a_row: int = 3
     """The same."""
