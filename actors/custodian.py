@@ -108,8 +108,13 @@ class Custodian:
         self._clock, self._schedule = clock, schedule
         self._down_since: dict[Symbol, float] = {}
         self._flatten: dict[Symbol, str] = {}
+        self._fell = trio.Event()
 
     # --- for the others ---------------------------------------------------------------------------
+
+    def note_fall(self) -> None:
+        """A symbol's actor has ended: from now on it is looked at until all are up again."""
+        self._fell.set()
 
     def guards_symbol(self, symbol: Symbol) -> bool:
         return symbol in self.guards and self._states().get(symbol) in DOWN
@@ -134,7 +139,10 @@ class Custodian:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.mailbox.serve, self._handle)
             while True:
+                self._fell = trio.Event()
                 await self._watch()
+                if not self._down_since:
+                    await self._fell.wait()
                 await trio.sleep(GLANCE_LOOP_S)
 
     # --- who is guarded ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The health actor: looks at the link and at each symbol once a second, and journals what has changed.
+"""The health actor: looks at the link and at each symbol every two seconds, and journals what has changed.
 
 It asks no trading actor anything and decides nothing. What lasts less than two looks is not told: farms
 flap, and lines wait for their first tick.
@@ -15,7 +15,7 @@ from actors.market_clock import MarketClock
 from protocol.events import BaseEvent
 from protocol.health import Health, changes
 
-PERIOD_LOOP_S = 1.0
+PERIOD_LOOP_S = 2.0
 STREAM = "system"
 
 

@@ -34,6 +34,7 @@ from actors.supervisor import Supervisor, nothing
 from actors.symbol import SymbolActor, stream_of
 from actors.system_views import (
     SYMBOL_PREFIX,
+    Quarantines,
     believed_positions,
     custodian_of,
     health_of,
@@ -66,7 +67,7 @@ from protocol.kills import KillOrder
 from protocol.portfolio import portfolio_rules
 from protocol.reports import RequestKind
 from protocol.risk.gate import RiskGate
-from protocol.risk.words import EntryProposal, KillLevel, LockKind, Refused
+from protocol.risk.words import EntryProposal, KillLevel, Refused
 from protocol.rule_checks import rule_faults
 from protocol.rules.rule import Rule
 from protocol.rules.used import indicators_used
@@ -80,8 +81,6 @@ from protocol.values import MAIN, OrderRef, Symbol
 from protocol.warm_up import BarStore
 
 SYSTEM_STREAM = "system"
-MANY_QUARANTINES, QUARANTINE_WINDOW_LOOP_S = 5, 600.0
-"""So many within so long hold all entries."""
 BROKER, RISK, CUSTODIAN, ROUTER, TIMERS, PORTFOLIO = (
     "broker", "risk", "custodian", "router", "timers", "portfolio"
 )  # fmt: skip
@@ -123,7 +122,7 @@ class TradingSystem:
         self.edges: list[Edge | Supervisor] = []
         """Filled by whoever runs the system, before it runs."""
         self._rng = random.Random(seed)
-        self._quarantines: list[float] = []
+        self._quarantines = Quarantines(self)
         self._signal_seen: dict[Symbol, float] = {}
         self._history = history
         self.broker_mailbox: Mailbox[BrokerCommand] = Mailbox()
@@ -207,16 +206,6 @@ class TradingSystem:
         standing, book = self.gate.standing, self.gate.book
         if standing.level is KillLevel.SEVER and not any(map(book.position, book.symbols)):
             self.broker.sever(standing.why)
-
-    def _shut_away(self, child_id: str) -> None:
-        """Many symbols in quarantine have one cause that is not theirs: no entries until a person looks."""
-        now = trio.current_time()
-        self._quarantines = [then for then in self._quarantines if now - then <= QUARANTINE_WINDOW_LOOP_S]
-        self._quarantines.append(now)
-        if len(self._quarantines) == MANY_QUARANTINES:
-            reason = f"{MANY_QUARANTINES} symbols went into quarantine, the last of them {child_id}"
-            self.risk.lock("", kind=LockKind.QUARANTINE, reason=reason, who="supervisor")
-            self.alarm("MANY_QUARANTINES", f"{reason}: no entries until a person lifts the lock")
 
     def _admits(self, proposal: EntryProposal, at: datetime) -> Refused | None:
         return self.gate.admits(proposal, self.broker.session, at=at)
@@ -306,7 +295,7 @@ class TradingSystem:
             for symbol, actor in self.symbols.items()
         )
         spec = SupervisorSpec(name="symbols", intensity=None, children=children)
-        supervisor = self._supervisor(spec, self._shut_away)
+        supervisor = self._supervisor(spec, self._quarantines.note)
         supervisor.monitor(self._note_symbol)
         return supervisor
 
@@ -357,6 +346,7 @@ class TradingSystem:
         if isinstance(change, Down):
             symbol = Symbol(change.id.removeprefix(SYMBOL_PREFIX))
             self.symbols[symbol].ready = False
+            self.custodian.note_fall()
             mailbox = self.mailboxes[symbol]
             mailbox.owner_died(blame=change.exit.kind is ExitKind.CRASH)
 

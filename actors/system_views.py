@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+import trio
+
 from actors.child import ChildState
 from actors.custodian import Custodian
 from actors.portfolio import same_day
@@ -13,6 +15,7 @@ from actors.symbol import stream_of
 from protocol.health import LINK, Health, link_health, name_of, symbol_health
 from protocol.portfolio import Holding
 from protocol.reports import LinkState
+from protocol.risk.words import LockKind
 from protocol.session import SILENCE_S
 from protocol.values import OrderRef, OrderSpec, Side, Symbol
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 SYMBOL_PREFIX: Final = "symbol:"
 """How the name of a symbol's actor begins."""
+MANY_QUARANTINES, QUARANTINE_WINDOW_LOOP_S = 5, 600.0
+"""So many within so long hold all entries."""
 
 
 def holdings_of(system: TradingSystem, at: datetime) -> tuple[tuple[Holding, ...], Decimal | None]:
@@ -36,6 +41,25 @@ def holdings_of(system: TradingSystem, at: datetime) -> tuple[tuple[Holding, ...
         found.append(Holding(symbol, position.quantity, position.average_price, mark, sum(made, Decimal(0))))
         equity = equity if actor.view.equity is None else actor.view.equity
     return tuple(found), equity
+
+
+class Quarantines:
+    """Many symbols in quarantine have one cause that is not theirs: no entries until a person looks."""
+
+    def __init__(self, system: TradingSystem) -> None:
+        self._system = system
+        self._times: list[float] = []
+
+    def note(self, child_id: str) -> None:
+        """A symbol's actor is shut away: the custodian sees to it, and five within ten minutes hold all."""
+        system, now = self._system, trio.current_time()
+        system.custodian.note_fall()
+        self._times = [then for then in self._times if now - then <= QUARANTINE_WINDOW_LOOP_S]
+        self._times.append(now)
+        if len(self._times) == MANY_QUARANTINES:
+            reason = f"{MANY_QUARANTINES} symbols went into quarantine, the last of them {child_id}"
+            system.risk.lock("", kind=LockKind.QUARANTINE, reason=reason, who="supervisor")
+            system.alarm("MANY_QUARANTINES", f"{reason}: no entries until a person lifts the lock")
 
 
 def believed_positions(system: TradingSystem) -> dict[Symbol, int]:
@@ -77,8 +101,11 @@ def custodian_of(system: TradingSystem, instance: str) -> Custodian:
     """The custodian of its symbols, who sees them only as their supervisor and the broker session do."""
 
     def states() -> dict[Symbol, ChildState]:
-        children = system.symbol_tree.which_children()
-        return {Symbol(child.id.removeprefix(SYMBOL_PREFIX)): child.state for child in children}
+        # One that has not begun to live yet is about to start, however long those before it take.
+        return {
+            Symbol(child.id.removeprefix(SYMBOL_PREFIX)): child.state if child.epoch else ChildState.STARTING
+            for child in system.symbol_tree.which_children()
+        }
 
     def spec_of(ref: OrderRef) -> OrderSpec | None:
         sent = system.broker.session.orders.get(ref)

@@ -226,7 +226,10 @@ def clear_up(chores: Chores) -> None:
         return
     position = chores.state.position.quantity
     if position * trade.side.sign < 0 and trade.closing is None:
-        start_closing(chores, "the position has the wrong side")
+        # An entry that has filled and whose executions are still to come only makes it look so: what were
+        # closed now would be opened.
+        if not any(order.awaits_executions for order in trade.orders):
+            start_closing(chores, "the position has the wrong side")
         return
     if position != 0:
         return

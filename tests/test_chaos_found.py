@@ -10,7 +10,7 @@ from protocol.session import Session
 from protocol.session_identity import choose_account
 from protocol.session_words import RefuseBroker
 from protocol.settings import BrokerSettings
-from protocol.values import STOP, OrderStatus
+from protocol.values import MAIN, STOP, OrderStatus
 from tests.broker_fakes import OpenGate
 from tests.symbol_desk import SLV, TEN, Desk, ref
 
@@ -37,6 +37,20 @@ def test_a_stop_that_filled_before_it_had_grown_still_leads_to_a_close() -> None
     ]
     assert [event.code for event in desk.events if isinstance(event, AlarmEvent)] == ["UNCOVERED"]
     assert not any(isinstance(event, PositionCloseEvent) for event in desk.events)
+
+
+def test_an_exit_that_is_told_before_its_entry_turns_nothing_around() -> None:
+    """The entry has filled by its status, its execution is not told yet, and the stop fills: the position only
+    looks turned around, and closing it would open one (seeds 218 and 228: the execution never came)."""
+    desk = Desk.ready()
+    desk.signal("BUY")
+    desk.bracket_taken()
+    desk.told(ref(MAIN), OrderStatus.FILLED, 100)
+    said = desk.fills(ref(STOP), 100, "97")
+    assert desk.position == -100
+    assert [command for command in said if isinstance(command, PlaceOrders | ModifyOrder)] == []
+    desk.fills(ref(MAIN), 100, "100")
+    assert desk.position == 0
 
 
 def test_a_journal_belongs_to_one_account() -> None:

@@ -323,3 +323,43 @@ def test_a_look_is_made_of_what_the_broker_says() -> None:
     guarded = working(STOP, 100, filled=30)
     assert guarded.remaining == 70
     assert not attrs.evolve(guarded, report=attrs.evolve(guarded.report, why_held="child")).works
+
+
+def test_a_symbol_that_cannot_even_start_is_guarded_once_it_is_shut_away() -> None:
+    """Its position is of an earlier life of the process, and the first start of this one fails already."""
+
+    async def story(world: World) -> None:
+        await world.enter()
+        actor = world.system.symbols[SLV]
+
+        async def cannot(epoch: int, task_status: object) -> None:
+            raise ZeroDivisionError(f"epoch {epoch} cannot start")
+
+        actor._replayed = cannot  # type: ignore[assignment, method-assign]
+        world.kill(SLV)
+        await trio.sleep(60.0)
+        assert "GUARDED" in world.alarms()
+        assert set(world.exits()) == {STOP, TARGET}
+
+    play(story)
+
+
+def test_symbols_that_wait_for_their_turn_to_start_are_nobodys_wards() -> None:
+    names = [Symbol(f"S{number}") for number in range(4)]
+
+    async def story(world: World) -> None:
+        slow = world.system.symbols[names[0]]
+        replayed = slow._replayed
+
+        async def slowly() -> object:
+            await trio.sleep(8.0)
+            return await replayed()
+
+        slow._replayed = slowly  # type: ignore[assignment, method-assign]
+        for child in world.system.trading.which_children():
+            if child.id == "symbols":
+                world.system.trading.kill("symbols", "the story starts them all anew")
+        await trio.sleep(20.0)
+        assert "GUARDED" not in world.alarms()
+
+    play(story, DirectedMarket(dict.fromkeys(names, 100.0)), settings_for(*names))
