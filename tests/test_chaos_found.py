@@ -40,8 +40,8 @@ def test_a_stop_that_filled_before_it_had_grown_still_leads_to_a_close() -> None
 
 
 def test_an_exit_that_is_told_before_its_entry_turns_nothing_around() -> None:
-    """The entry has filled by its status, its execution is not told yet, and the stop fills: the position only
-    looks turned around, and closing it would open one (seeds 218 and 228: the execution never came)."""
+    """The entry has filled by its status, its execution is not told yet, and the stop fills: the position
+    only looks turned around, and closing it would open one (seeds 218 and 228: it was never told)."""
     desk = Desk.ready()
     desk.signal("BUY")
     desk.bracket_taken()
