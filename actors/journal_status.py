@@ -75,7 +75,8 @@ class JournalStatus:
         last = "" if known is None else known.last_exit
         if isinstance(event, ActorExitedEvent):
             last = f"{event.exit}: {event.reason}".removesuffix(": ")
-        state = "running" if isinstance(event, ActorStartedEvent) else event.decision
+        # Whatever it was doing: the run that it belonged to is over.
+        state = "ended" if isinstance(event, ActorStartedEvent) else event.decision
         self._actors[event.actor] = ActorTold(
             id=event.actor, depth=0, state=state, epoch=event.epoch, restarts=restarts, last_exit=last
         )

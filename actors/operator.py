@@ -58,6 +58,7 @@ from protocol.control_requests import (
 )
 from protocol.control_rows import MEANINGS, read_level
 from protocol.risk.words import KillLevel, LockKind
+from protocol.symbol import DIFFERS
 from protocol.values import Symbol
 
 STREAM: Final = "control"
@@ -82,6 +83,7 @@ class TreeHands(Protocol):
     """What is asked of the system around it; see `actors/system.py`."""
 
     def flatten(self, symbol: str, reason: str) -> None: ...
+    def lift_hold(self, symbol: Symbol, who: str, why: str) -> None: ...
     def restart_symbol(self, symbol: Symbol, why: str) -> object: ...
     def release_symbol(self, symbol: Symbol) -> object: ...
 
@@ -263,6 +265,9 @@ class Operator:
         still = tuple(
             f"still held: {lock.symbol or 'all symbols'} by {lock.lock}, {lock.reason}" for lock in others
         )
+        hold = self._view.hold_of(Symbol(symbol)) if symbol else ""
+        if hold:
+            return self._lift_hold(Symbol(symbol), hold, deed, who, still)
         if not held:
             return _Intent((f"nobody has paused {symbol or 'all symbols'}", *still), _nothing)
         why = deed.why or "resumed by hand"
@@ -273,6 +278,21 @@ class Operator:
 
         lifted = ", ".join(lock.lock for lock in held)
         return _Intent((f"{lifted} lifted: {symbol or 'all symbols'} may enter again", *still), lift)
+
+    def _lift_hold(
+        self, symbol: Symbol, hold: str, deed: Resume, who: str, still: tuple[str, ...]
+    ) -> _Intent:
+        """What the symbol holds itself for, with whatever a person has locked beside it."""
+        why, held = deed.why or "resumed by hand", self._by_hand(symbol)
+        if hold.startswith(DIFFERS):
+            raise ValueError(f"{symbol}: {hold}; the hold ends when the books agree")
+
+        def lift() -> None:
+            for lock in held:
+                self._risk.unlock(lock.lock, who=who, why=why)
+            self._tree.lift_hold(symbol, who, why)
+
+        return _Intent((f"{symbol} may enter again; it was held: {hold}", *still), lift)
 
     def _lock(self, deed: LockSymbol, who: str) -> _Intent:
         symbol = self._account_or(deed.symbol)

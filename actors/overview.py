@@ -252,6 +252,10 @@ class Overview:
         unwell = self._health.get(SYMBOL_PREFIX + symbol)
         return actor.state.held or ("" if unwell is None else unwell.sentence)
 
+    def hold_of(self, symbol: Symbol) -> str:
+        """What the symbol holds itself for; empty when it does not."""
+        return self.system.symbols[symbol].state.held
+
     def position(self, symbol: Symbol) -> PositionRecord | None:
         """The trade that lives, at the price at which it could be closed."""
         state = self.state(symbol)

@@ -57,7 +57,7 @@ class Router:
             self._on_refused(signal)
 
     def flow(self, event: FlowThresholdEvent) -> None:
-        """A figure of the options flow has crossed a threshold: like a signal, but nobody owes it a verdict."""
+        """A figure of the options flow has crossed a threshold: a signal that nobody owes a verdict."""
         if not self.mailbox.put(Lane.SIGNALS, event):
             self._on_refused(event)
 

@@ -49,6 +49,7 @@ from protocol.commands import (
     EndHedge,
     Flatten,
     HedgeTrade,
+    LiftHold,
     Stop,
     UseRules,
     Wake,
@@ -454,6 +455,10 @@ class TradingSystem:
         self.broker.drop_entries(reason)
         for symbol in self.symbols:
             self.router.command(symbol, CancelEntries(self.clock.now(), reason))
+
+    def lift_hold(self, symbol: Symbol, who: str, why: str) -> None:
+        """A person has looked at what the symbol is held for."""
+        self.router.command(symbol, LiftHold(self.clock.now(), who, why))
 
     def restart_symbol(self, symbol: Symbol, why: str) -> bool:
         """Crash the actor of a symbol on purpose; it comes back at once. False if it is not alive."""

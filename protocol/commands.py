@@ -93,6 +93,15 @@ class CancelEntries:
 
 
 @attrs.frozen
+class LiftHold:
+    """A person has looked at what a symbol is held for: it may enter again. Books that differ hold it on."""
+
+    at: datetime
+    who: str
+    why: str
+
+
+@attrs.frozen
 class HedgeTrade:
     """Another symbol asks this one to hold `dollars` (signed) against its trade, with a stop of its own."""
 
@@ -120,4 +129,4 @@ class UseRules:
     rules: tuple[Rule, ...]
 
 
-SymbolCommand: TypeAlias = Wake | Flatten | Stop | CancelEntries | HedgeTrade | EndHedge | UseRules
+SymbolCommand: TypeAlias = Wake | Flatten | Stop | CancelEntries | LiftHold | HedgeTrade | EndHedge | UseRules

@@ -143,6 +143,8 @@ def _react(chores: Chores, message: SymbolMessage) -> None:
             _cancel_entries(chores, "the system stops")
         case commands.CancelEntries(reason=reason):
             _cancel_entries(chores, reason)
+        case commands.LiftHold():
+            _lift_hold(chores, message)
         case commands.HedgeTrade() | commands.EndHedge():
             hear_peer(chores, message)
         case _:
@@ -227,6 +229,10 @@ def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
         if not state.held:
             reason = f"somebody else traded {plan.symbol} ({report.side.value} {report.quantity})"
             chores.emit(HoldEvent(at=chores.at, cause=report.exec_id, symbol=plan.symbol, reason=reason))
+            chores.emit(AlarmEvent(
+                at=chores.at, code="FOREIGN_TRADE", symbol=plan.symbol,
+                text=f"{reason}: no entries until a person resumes it",
+            ))  # fmt: skip
         return
     chores.emit(FillEvent(
         at=chores.at, cause=report.exec_id, ref=report.ref, exec_id=report.exec_id, side=report.side,
@@ -277,6 +283,13 @@ def _hear_dead(chores: Chores, ref: OrderRef, reason: str) -> None:
         at=chores.at, cause=reason, ref=ref, request=RequestKind.PLACE.value, code=0, reason=reason,
         terminal=True,
     ))  # fmt: skip
+
+
+def _lift_hold(chores: Chores, word: commands.LiftHold) -> None:
+    """What somebody else traded is history once a person says so; books that differ are not."""
+    held = chores.state.held
+    if held and not held.startswith(DIFFERS):
+        chores.emit(HoldEvent(at=chores.at, cause=word.who, symbol=chores.plan.symbol, reason=""))
 
 
 def _cancel_entries(chores: Chores, why: str) -> None:

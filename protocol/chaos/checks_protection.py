@@ -154,7 +154,8 @@ class StopsStay(Checker):
     def _cancelled(self, ref: OrderRef | None) -> None:
         if ref is None or purpose_of(ref.role) is not Purpose.STOP:
             return
-        position = self.scene.truth.position(ref.symbol)
+        # What somebody else holds is theirs to protect.
+        position = self.scene.truth.ours(ref.symbol)
         side = "SELL" if position > 0 else "BUY"
         stops = {
             ref_of(order)
