@@ -125,7 +125,9 @@ class LinkedOrders:
             if order.purpose is not Purpose.ENTRY and order.filled:
                 gone[order.spec.index] += order.filled
         entered = position + sum(gone)
-        taken = [min(tranche.fixed or 0, entered) for tranche in tranches]
+        taken: list[int] = []
+        for tranche in tranches:
+            taken.append(min(tranche.fixed or 0, entered - sum(taken)))
         free = [tranche.part if tranche.fixed is None else Decimal(0) for tranche in tranches]
         parts = [a + b for a, b in zip(_divided(entered - sum(taken), free), taken, strict=True)]
         left = [part - out for part, out in zip(parts, gone, strict=True)]

@@ -156,11 +156,18 @@ ORDERS = st.lists(
 )
 
 
+def numbered(order: Guarded, number: int) -> Guarded:
+    """No two orders have one reference."""
+    assert order.spec is not None
+    ref = attrs.evolve(order.spec.ref, revision=number)
+    return Guarded(attrs.evolve(order.report, ref=ref), attrs.evolve(order.spec, ref=ref))
+
+
 @given(st.integers(-300, 300), ORDERS, st.booleans())
 def test_no_step_ever_takes_a_stop_below_the_position_or_a_close_beyond_it(
     position: int, orders: list[Guarded], flatten: bool
 ) -> None:
-    case = look(position, *orders)
+    case = look(position, *(numbered(order, number) for number, order in enumerate(orders)))
     steps = next_steps(case, NEXT_CLOSE, AT, flatten=flatten)
     cancelled = {step.ref for step in steps if isinstance(step, CancelEvent)}
     resized = {step.ref: step.order.quantity for step in steps if isinstance(step, ModifyOrderEvent)}
