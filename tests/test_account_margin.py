@@ -278,6 +278,7 @@ def test_what_if_tells_margin_before_and_after_and_the_commission() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 300)), min_size=1, max_size=12))
+@pytest.mark.slow
 def test_whatever_is_traded_the_equity_carried_the_margin_when_it_was_opened(
     orders: list[tuple[bool, int]],
 ) -> None:

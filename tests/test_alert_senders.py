@@ -204,6 +204,7 @@ async def test_a_program_that_fails_or_is_not_there_is_a_failure() -> None:
     )
 
 
+@pytest.mark.slow
 async def test_a_program_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     survivor = tmp_path / "survivor"
     script = f"trap '' TERM INT; (sleep 0.6; touch {survivor}) & sleep 30"

@@ -67,6 +67,7 @@ def days(draw: st.DrawFn) -> tuple[tuple[datetime, float, int], ...]:
 
 @settings(max_examples=40)
 @given(days(), st.sampled_from(SIZES_S))
+@pytest.mark.slow
 def test_bars_of_trades_are_those_of_history(
     trades: tuple[tuple[datetime, float, int], ...], bar_s: int
 ) -> None:
@@ -77,6 +78,7 @@ def test_bars_of_trades_are_those_of_history(
 
 @settings(max_examples=25)
 @given(days(), st.sampled_from(SIZES_S[1:]))
+@pytest.mark.slow
 def test_bars_of_small_bars_are_those_of_trades(
     trades: tuple[tuple[datetime, float, int], ...], bar_s: int
 ) -> None:

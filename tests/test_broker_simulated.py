@@ -198,6 +198,7 @@ async def test_an_execution_that_is_never_told_is_found_in_the_positions(autojum
         assert (snapshot.symbol, snapshot.position) == (SLV, 1)
 
 
+@pytest.mark.slow
 async def test_market_time_follows_a_replay_at_its_speed(autojump_clock: object) -> None:
     async with desk(speed=60) as world:
         for _ in range(30):

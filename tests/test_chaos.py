@@ -88,6 +88,7 @@ def test_what_is_drawn_over_many_seeds_has_every_blow_in_it() -> None:
 # --- episodes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_calm_episode_trades_and_breaks_no_law() -> None:
     result = run_episode(Job(4, 8.0, calm=True))
     assert result.failed == ""
@@ -97,6 +98,7 @@ def test_a_calm_episode_trades_and_breaks_no_law() -> None:
     assert result.verdict.faults == {}
 
 
+@pytest.mark.slow
 def test_an_episode_with_deaths_in_it_goes_on_in_another_process() -> None:
     lines: list[str] = []
     result = run_episode(Job(4, 10.0), lines.append)

@@ -406,6 +406,7 @@ _values = st.recursive(
 
 
 @given(st.dictionaries(_sections, _values, max_size=5), st.booleans())
+@pytest.mark.slow
 def test_whatever_is_written_either_resolves_or_is_refused_with_faults(
     layer: dict[str, object], live: bool
 ) -> None:

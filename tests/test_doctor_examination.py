@@ -235,6 +235,7 @@ async def test_a_refused_order_says_why_and_leaves_nothing(tmp_path: Path) -> No
     assert any("No trading permission" in finding.text for finding in found[Check.ORDER_PATH])
 
 
+@pytest.mark.slow
 async def test_a_read_only_tws_is_told_where_to_click_and_gets_no_order(tmp_path: Path) -> None:
     refusal = RefuseRequest(
         code=321,
@@ -271,6 +272,7 @@ async def test_a_session_that_ends_with_an_order_out_names_the_order(tmp_path: P
     assert "may still work" in found[Check.ORDER_PATH][0].text
 
 
+@pytest.mark.slow
 async def test_an_examination_that_is_ended_takes_its_order_back(tmp_path: Path) -> None:
     silent = UnansweredOrder(when=When(on=("place_order",), after=1))
     async with tws_with(silent) as served:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 import trio
 
 from protocol.exchange.venue_settings import ChildActivation
@@ -111,6 +112,7 @@ def test_a_stop_that_triggers_while_the_entry_still_fills_ends_flat(activation: 
 
 
 @under_both
+@pytest.mark.slow
 def test_everything_is_flat_after_the_flatten_time(activation: ChildActivation) -> None:
     async def story(world: World) -> None:
         await world.enter()
@@ -126,6 +128,7 @@ def test_everything_is_flat_after_the_flatten_time(activation: ChildActivation) 
 
 
 @under_both
+@pytest.mark.slow
 def test_the_day_ends_flat_though_the_stop_triggers_in_that_moment(activation: ChildActivation) -> None:
     async def story(world: World) -> None:
         await world.enter()

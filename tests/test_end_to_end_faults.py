@@ -46,6 +46,7 @@ def test_a_link_lost_in_the_middle_of_an_entry_comes_back_to_the_same_trade(
 
 @under_both
 @pytest.mark.parametrize("turns", range(12))
+@pytest.mark.slow
 def test_a_link_may_be_lost_at_any_moment_around_the_placing_of_a_bracket(
     turns: int, activation: ChildActivation
 ) -> None:

@@ -99,6 +99,7 @@ def test_an_actor_may_die_after_any_step_of_the_symbol(actor: str, number: int) 
 
 @pytest.mark.parametrize("number", [1, 2])
 @under_both
+@pytest.mark.slow
 def test_the_broker_may_die_between_its_journal_and_the_wire(
     number: int, activation: ChildActivation
 ) -> None:
@@ -120,6 +121,7 @@ def test_the_broker_may_die_between_its_journal_and_the_wire(
     ],
 )
 @under_both
+@pytest.mark.slow
 def test_an_actor_killed_while_an_entry_fills_costs_nothing(
     actor: str, after_s: float, activation: ChildActivation
 ) -> None:
@@ -231,6 +233,7 @@ def test_the_flatten_time_comes_though_the_timers_were_killed() -> None:
 
 @pytest.mark.parametrize("moment", list(Moment), ids=lambda each: each.value)
 @under_both
+@pytest.mark.slow
 def test_a_symbol_killed_on_command_is_ready_again_and_the_record_says_so(
     moment: Moment, activation: ChildActivation
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 import trio
 
 from protocol.events import ModifyOrderEvent, PositionAdjustEvent, PositionCloseEvent
@@ -180,6 +181,7 @@ def test_several_targets_each_take_their_part_and_leave_the_rest_covered(activat
 
 
 @under_both
+@pytest.mark.slow
 def test_targets_in_parts_grow_with_a_scale_in(activation: ChildActivation) -> None:
     parts = (TargetPart(Percent(0.05), 0.5), TargetPart(Percent(0.10), 0.5))
     levels = (ScaleLevel(Percent(0.02), Shares(50)),)

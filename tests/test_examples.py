@@ -46,6 +46,7 @@ def test_every_runnable_example_is_run_here_or_where_there_is_a_tws() -> None:
 
 
 @pytest.mark.parametrize("name", SHOWN)
+@pytest.mark.slow
 def test_an_example_runs_and_shows_what_it_says(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     out = capsys.readouterr().out

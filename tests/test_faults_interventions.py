@@ -96,6 +96,7 @@ def test_a_bust_of_a_working_order_leaves_what_it_still_works_for() -> None:
     st.lists(st.tuples(st.sampled_from(["BUY", "SELL"]), st.integers(1, 300)), min_size=1, max_size=6),
     st.data(),
 )
+@pytest.mark.slow
 def test_after_any_correction_the_books_are_those_of_the_corrected_trades(
     trades: list[tuple[str, int]], data: st.DataObject
 ) -> None:

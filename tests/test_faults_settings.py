@@ -160,6 +160,7 @@ keys = sorted({field.name for kind in f.KINDS.values() for field in attrs.fields
 
 
 @given(st.fixed_dictionaries({"kind": words}, optional=dict.fromkeys([*keys, *WHEN_KEYS], values)))
+@pytest.mark.slow
 def test_whatever_a_fault_says_it_is_read_or_refused(table: dict[str, object]) -> None:
     problems: list[str] = []
     assert (read_fault(table, "fault", problems) is None) is bool(problems)

@@ -216,6 +216,7 @@ def alarm_codes() -> frozenset[str]:
     return frozenset(found - {"signals_…"})
 
 
+@pytest.mark.slow
 def test_every_alarm_has_a_row_in_the_runbook_and_every_row_its_alarm() -> None:
     rows = quoted(first_cells(section(RUNBOOK, "Every alarm")))
     assert len(rows) == len(set(rows)) > 60
@@ -265,6 +266,7 @@ def refusal_codes() -> Iterator[str]:
     yield from (f"data_{state.value}" for state in DataState if state is not DataState.LIVE)
 
 
+@pytest.mark.slow
 def test_every_refusal_is_explained_where_somebody_asks_why_it_does_not_trade() -> None:
     rows = quoted(first_cells(section(RUNBOOK, "It does not trade: why")))
     assert len(rows) == len(set(rows))

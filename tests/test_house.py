@@ -83,7 +83,7 @@ OPENS_NURSERIES = {
     "scripts/bench_load.py": "the clients that load the simulated TWS",
     "actors/custodian.py": "its mail, beside its watch",
     "actors/alerts.py": "the last words of all channels at an end, so that none waits for another",
-    "actors/chaos_episode.py": "the simulator, one life of the tree after the other, and what is done to them",
+    "actors/chaos_episode.py": "the simulator, one life of the tree after another, and what is done to them",
     "actors/run.py": "the tree and the simulator beside it, until something ends the run",
     "actors/doctor_program.py": "the examination, and the signals that end it",
 }

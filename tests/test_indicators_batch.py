@@ -189,6 +189,7 @@ WINDOWS_OF_SESSIONS = {"vwap", "obv", "opening_range", "relative_volume"}
 
 
 @pytest.mark.parametrize("name", EVERY_NAME, ids=str)
+@pytest.mark.slow
 def test_the_bars_that_are_asked_for_make_it_as_good_as_all_of_them(name: IndicatorName) -> None:
     bars = market(900)
     if name.kind in WINDOWS_OF_SESSIONS:

@@ -85,6 +85,7 @@ async def test_connections_that_talk_rubbish_and_go_hurt_nobody() -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_connections_that_say_nothing_are_bounded_and_keep_nobody_out() -> None:
     tws = SimulatedTws(SyntheticMarket(1, symbols=["SLV"]), VenueSettings())
     async with trio.open_nursery() as nursery:

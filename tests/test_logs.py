@@ -237,6 +237,7 @@ class StuckScreen(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.slow
 def test_a_reader_who_stands_still_holds_up_nobody_and_is_told_what_was_lost() -> None:
     screen = StuckScreen()
     writer = LogWriter(screen)

@@ -161,6 +161,7 @@ def markets(draw: st.DrawFn) -> RecordedMarket:
 
 @settings(max_examples=25, deadline=None)
 @given(markets(), st.integers(0, 16 * 3600 * 1000))
+@pytest.mark.slow
 def test_a_replay_from_any_moment_is_the_rest_of_the_whole_one(
     market: RecordedMarket, offset_ms: int
 ) -> None:
@@ -315,6 +316,7 @@ def folded(ticks: Iterator[MarketTick], symbol: str, start: datetime, end: datet
     st.integers(1, 40),
     st.data(),
 )
+@pytest.mark.slow
 def test_history_agrees_with_the_ticks_and_never_knows_the_future(
     market: RecordedMarket, bar_s: int, count: int, data: st.DataObject
 ) -> None:

@@ -61,6 +61,7 @@ def test_one_seed_is_one_market_and_another_seed_another() -> None:
     assert first != list(islice(other.ticks(other.start), 300))
 
 
+@pytest.mark.slow
 def test_the_market_is_the_same_in_another_process_with_another_hash_seed() -> None:
     program = (
         "from protocol.exchange.synthetic import SyntheticMarket; from itertools import islice;"

@@ -328,6 +328,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(WORDS), st.integers(1, 100), st.integ
 
 @given(STEPS)
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_whatever_happens_the_money_of_all_positions_is_that_of_the_executions(
     steps: list[tuple[str, int, int]],
 ) -> None:

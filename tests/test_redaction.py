@@ -77,6 +77,7 @@ SPELLINGS = st.sampled_from(
 
 
 @given(SECRETS.filter(str.isascii), SPELLINGS, st.text(max_size=10), st.text(max_size=10))
+@pytest.mark.slow
 def test_a_known_secret_is_in_no_text_however_it_is_spelled(
     secret: str, spell: object, before: str, after: str
 ) -> None:

@@ -317,6 +317,7 @@ def test_the_totals_are_the_sums_of_the_symbols_whatever_the_journal_holds(event
 
 
 @given(st.lists(_events, max_size=30))
+@pytest.mark.slow
 def test_books_folded_as_they_come_are_the_books_folded_at_once(events: list[BaseEvent]) -> None:
     def stream() -> Iterator[tuple[str, BaseEvent]]:
         yield from (("any", event) for event in events)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +90,7 @@ def live(world: GatedWorld, word: str, moves: list[tuple[float, int]]) -> None:
 
 @settings(max_examples=20, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(plan=plans(), activation=st.sampled_from(ChildActivation), first=MOVES, second=MOVES)
+@pytest.mark.slow
 def test_a_whole_trade_its_reversal_and_its_flattening_pass(
     plan: SymbolPlan, activation: ChildActivation, first: list[tuple[float, int]],
     second: list[tuple[float, int]],

@@ -233,6 +233,7 @@ _logic = st.recursive(
 
 
 @given(_arithmetic | _logic, st.tuples(*[st.floats(-100, 100) for _ in range(3)]))
+@pytest.mark.slow
 def test_with_everything_known_it_means_what_python_means(
     text: str, numbers: tuple[float, float, float]
 ) -> None:

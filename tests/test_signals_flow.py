@@ -111,6 +111,7 @@ async def test_a_date_without_the_services_own_date_counts_from_this_machines_cl
 
 
 @pytest.mark.parametrize(("headers", "wait_s"), [((), 20.0), (("Retry-After: 45",), 45.0)])
+@pytest.mark.slow
 async def test_after_a_429_nobody_asks_until_the_service_allows_it(
     headers: tuple[str, ...], wait_s: float
 ) -> None:
@@ -128,6 +129,7 @@ async def test_after_a_429_nobody_asks_until_the_service_allows_it(
         assert run.journal.alarms == ["signals_rate_limited", "signals_recovered"]
 
 
+@pytest.mark.slow
 async def test_a_ticker_with_an_interval_of_its_own_is_polled_in_it() -> None:
     asked: list[str] = []
 
@@ -147,6 +149,7 @@ async def test_a_ticker_with_an_interval_of_its_own_is_polled_in_it() -> None:
 # --- the circuit breaker --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_dead_service_is_left_alone_and_asked_by_one_request_until_it_answers() -> None:
     healthy, asked = False, list[float]()
 
@@ -234,6 +237,7 @@ async def test_trades_and_divergence_are_polled_and_crossings_become_events_once
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_heavy_polls_keep_to_their_own_limit_and_leave_the_predictions_theirs() -> None:
     async with embedded(
         *(stored("SLV", second) for second in range(0, 100, 10)),

@@ -191,6 +191,7 @@ near_predictions = st.dictionaries(st.sampled_from(FIELDS), json_values, max_siz
 
 
 @given(st.lists(json_values | near_predictions, max_size=12))
+@pytest.mark.slow
 def test_whatever_comes_every_signal_has_at_most_one_gate_verdict_and_passes_at_most_once(
     bodies: list[object],
 ) -> None:
@@ -206,6 +207,7 @@ def test_whatever_comes_every_signal_has_at_most_one_gate_verdict_and_passes_at_
 
 
 @given(st.lists(near_predictions, max_size=10))
+@pytest.mark.slow
 def test_replaying_the_stream_rebuilds_the_memory(bodies: list[object]) -> None:
     seen = SeenSignals()
     events: list[BaseEvent] = [event for body in bodies for event in tell(seen, body).events]

@@ -163,6 +163,7 @@ async def _send(answer: bytes, _request: str, stream: trio.SocketStream) -> None
         (b"", "signals_unreachable"),
     ],
 )
+@pytest.mark.slow
 async def test_a_service_in_trouble_raises_one_alarm_and_one_when_it_is_over(
     answer: bytes, alarm: str
 ) -> None:
@@ -236,6 +237,7 @@ async def test_a_service_that_drips_its_answer_is_left_at_the_deadline() -> None
         assert 4.9 < trio.current_time() - before < 5.5
 
 
+@pytest.mark.slow
 async def test_past_the_rate_limit_it_waits_for_the_market_minute_to_pass() -> None:
     lines = [stored("SLV", second) for second in range(0, 180, 20)]
     async with embedded(*lines, limits=FlowLimits(light_per_min=4), speed=240.0) as run, run.going():
@@ -246,6 +248,7 @@ async def test_past_the_rate_limit_it_waits_for_the_market_minute_to_pass() -> N
         assert "signals_throttled" in run.journal.alarms
 
 
+@pytest.mark.slow
 async def test_a_429_is_obeyed_until_its_reset() -> None:
     times: list[float] = []
 
@@ -318,6 +321,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_named(key: str)
 # --- what it remembers ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_restart_keeps_every_id_and_asks_for_what_was_missed() -> None:
     lines = [stored("SLV", 1), stored("SLV", 2, confidence="high"), stored("GLD", 3, signal="HOLD")]
     later = stored("SLV", 50)
@@ -333,6 +337,7 @@ async def test_a_restart_keeps_every_id_and_asks_for_what_was_missed() -> None:
         assert sorted(run.journal.received) == ["GLD-3", "SLV-1", "SLV-50"]
 
 
+@pytest.mark.slow
 async def test_receptions_without_a_verdict_are_handed_on_again_unless_too_old() -> None:
     first = ListJournal()
     async with embedded(stored("SLV", 1), stored("GLD", 70)) as service:

@@ -396,6 +396,7 @@ def test_damaged_books_are_refused(tmp_path: Path) -> None:
         SimulatedTws(StillMarket(), VenueSettings(), state_dir=tmp_path)
 
 
+@pytest.mark.slow
 async def test_books_in_use_are_refused(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with simulated(StillMarket(), state_dir=tmp_path):
         with pytest.raises(StateError, match="another simulated TWS uses"):

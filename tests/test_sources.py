@@ -117,6 +117,7 @@ async def test_several_sources_bring_the_same_signals_and_each_is_handed_on_once
         assert registry.sources.names() == ("flow", "again", "file")
 
 
+@pytest.mark.slow
 async def test_a_source_is_stopped_started_and_redirected_and_each_of_it_is_written_first() -> None:
     async with embedded(stored("SLV", 0), stored("GLD", 60), stored("SLV", 61)) as run:
         registry = Registry([polled(run)])

@@ -382,6 +382,7 @@ async def test_a_body_that_never_ends_is_answered_at_its_deadline() -> None:
         assert (await read_reply(stream)).status == 408
 
 
+@pytest.mark.slow
 async def test_garbage_of_all_kinds_ends_connections_and_nothing_else() -> None:
     chance = Random(11)
     body = json.dumps(prediction("x")).encode()

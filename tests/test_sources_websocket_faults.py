@@ -193,6 +193,7 @@ async def _refuse_at_length(stream: trio.SocketStream) -> None:
         (_refuse_at_length, "signals_unreachable"),
     ],
 )
+@pytest.mark.slow
 async def test_a_handshake_that_does_not_come_about_is_a_trouble_and_no_crash(
     answer: object, alarm: str
 ) -> None:
@@ -224,6 +225,7 @@ async def test_nobody_listening_is_a_trouble_and_no_crash() -> None:
     assert bench.journal.alarms == ["signals_unreachable"]
 
 
+@pytest.mark.slow
 async def test_garbage_after_the_handshake_ends_connections_and_nothing_else() -> None:
     chance = Random(7)
     answered = 0
@@ -274,6 +276,7 @@ async def test_a_flood_is_read_at_a_pace_and_held_back_in_the_connection() -> No
 # --- all of it at once ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_no_signal_is_acted_on_twice_however_the_feed_and_the_source_die() -> None:
     chance = Random(3)
     last = 300

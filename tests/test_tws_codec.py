@@ -107,6 +107,7 @@ def test_every_attribute_of_an_order_travels_from_its_version_on() -> None:
 @pytest.mark.parametrize("of", [m.PlaceOrder, m.ReqContractDetails, m.CancelOrder])
 @given(data=st.data())
 @random_messages
+@pytest.mark.slow
 def test_the_requests_with_gates_are_read_back_equal(version: int, of: type, data: st.DataObject) -> None:
     request = data.draw(client_requests(of, version))
     assert decode_client(version, encode_client(version, request)) == request
@@ -118,6 +119,7 @@ def test_the_requests_with_gates_are_read_back_equal(version: int, of: type, dat
 )
 @given(data=st.data())
 @random_messages
+@pytest.mark.slow
 def test_the_messages_with_gates_are_read_back_equal(version: int, of: type, data: st.DataObject) -> None:
     message = data.draw(server_messages(of, version))
     assert decode_server(version, encode_server(version, message)) == message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def requests(of: type) -> st.SearchStrategy[Any]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(*map(requests, CLASSES)), max_size=6))
+@pytest.mark.slow
 def test_any_request_about_the_market_is_answered(asked: list[m.ClientRequest]) -> None:
     face = RunningFace()
     for request in asked:

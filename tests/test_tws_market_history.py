@@ -95,6 +95,7 @@ def at_noon(settings: MarketSettings | None = None) -> RunningFace:
 
 
 @pytest.mark.parametrize("size", [name for name, seconds in BAR_SIZES_S.items() if seconds < 86_400])
+@pytest.mark.slow
 def test_bars_of_every_size_are_what_traded_in_them(size: str) -> None:
     bar_s = BAR_SIZES_S[size]
     trades = [(tick.at, tick.last, tick.last_size) for tick in day_of_ticks()]
@@ -147,6 +148,7 @@ def _month(day: date) -> Any:
 
 @pytest.mark.parametrize("what", ["BID", "ASK", "MIDPOINT"])
 @pytest.mark.parametrize("size", ["5 secs", "1 min", "5 mins"])
+@pytest.mark.slow
 def test_bars_of_the_quote_are_what_was_quoted(what: str, size: str) -> None:
     moves = []
     for tick in day_of_ticks():
@@ -182,6 +184,7 @@ def test_long_bars_of_the_quote_lie_around_the_trades() -> None:
 
 @pytest.mark.parametrize("contract", [OPTION, FUTURE], ids=["OPT", "FUT"])
 @pytest.mark.parametrize("size", ["30 secs", "1 min", "5 mins"])
+@pytest.mark.slow
 def test_bars_of_what_hangs_on_a_stock_are_what_traded_in_them(contract: m.Contract, size: str) -> None:
     face = RunningFace()
     resolved = face.server.resolve(contract)

@@ -117,6 +117,7 @@ def check_placements(worker: Worker, version: int, placed: list[m.PlaceOrder]) -
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.slow
 def test_many_orders_of_a_current_ibapi_are_understood(worker: Worker, version: int) -> None:
     dice = Random(version)
     check_placements(worker, version, [placement(version, dice) for _ in range(4)])
@@ -251,6 +252,7 @@ def hear_many(worker: Worker, fresh: dict[str, Tree], version: int, dice: Random
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.slow
 def test_many_orders_and_executions_are_heard_by_a_current_ibapi(
     worker: Worker, fresh: dict[str, Tree], version: int
 ) -> None:

@@ -319,6 +319,7 @@ def test_ib_async_hears_commissions_positions_and_portfolio_lines(data: st.DataO
 
 @given(st.data())
 @settings(random_messages, max_examples=24)
+@pytest.mark.slow
 def test_ib_async_hears_contracts_as_they_were_said(data: st.DataObject) -> None:
     version, message = drawn(data, m.ContractData)
     ((name, (req_id, theirs)),) = heard(version, message)
