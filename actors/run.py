@@ -155,9 +155,7 @@ class Run:
             self._terminal = terminal = self._show(system, journal)
             alerts = attach_alerts(self.plan, system, journal)
             await self._add_edges(host, system, terminal, journal)
-            attach_control(
-                self._identity(folder), system, journal, sources=self.sources, end=self.ending.ask
-            )
+            attach_control(self._identity(folder), system, journal, sources=self.sources, end=self.ending.ask)
             try:
                 await self._trade(system, journal)
                 self._note(journal, "stopped", self.ending.reason)

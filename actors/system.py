@@ -323,9 +323,7 @@ class TradingSystem:
         self.edges.append(tree)
         return tree
 
-    def _supervisor(
-        self, spec: SupervisorSpec, on_quarantine: Callable[[str], None] = nothing
-    ) -> Supervisor:
+    def _supervisor(self, spec: SupervisorSpec, on_quarantine: Callable[[str], None] = nothing) -> Supervisor:
         return Supervisor(
             spec,
             record=self._record,

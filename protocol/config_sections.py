@@ -38,7 +38,6 @@ ATR_BARS: Mapping[str, int] = {
 """The bar sizes an ATR can be asked for, by TWS's names for historical bars, in seconds."""
 
 
-
 def read_broker(table: Table, *, live: bool) -> BrokerSettings:
     """Where TWS is and who we are there. Live trading needs four things that agree (`_check_mode`)."""
     default = BrokerSettings()
