@@ -134,14 +134,15 @@ def _close_by_target(chores: Chores, trade: LinkedOrders, target: Order, quantit
         chores.look_again(chores.at + ASK_AGAIN)
         return
     wanted, attempts = target.filled + quantity, target.closing_attempts
-    price = view.far_side(target.spec.side) or view.last
-    if price is None or grid is None:
-        _close_by_market(chores, trade, target.spec.index, target.spec.side, quantity, closing.reason)
-        return
     asked_at = target.asked_at or closing.since
     late = attempts > 0 and chores.at >= asked_at + ASK_AGAIN + chores.plan.latency
     if attempts and wanted == target.spec.quantity and not late:
+        # Also without a quote, as right after a restart: it is at work already.
         chores.look_again(asked_at + ASK_AGAIN + chores.plan.latency)
+        return
+    price = view.far_side(target.spec.side) or view.last
+    if price is None or grid is None:
+        _close_by_market(chores, trade, target.spec.index, target.spec.side, quantity, closing.reason)
         return
     if attempts >= MAX_ATTEMPTS and wanted == target.spec.quantity:
         _close_by_market(chores, trade, target.spec.index, target.spec.side, quantity, closing.reason)

@@ -95,6 +95,18 @@ def test_a_partial_fill_of_the_close_asks_for_nothing_new() -> None:
     assert (desk.position, desk.quantity(STOP)) == (60, 60)
 
 
+def test_a_close_that_is_at_work_is_waited_for_also_without_a_quote() -> None:
+    """Right after a restart there is none: a market order beside it would be refused by the group (10326)."""
+    desk = Desk.ready().entered()
+    flatten(desk)
+    desk.told(ref(TARGET))
+    desk.fills(ref(TARGET), 40, "99.98")
+    desk.view.bid = desk.view.ask = desk.view.last = None
+    assert desk.wait(0.5) == ()
+    assert desk.fills(ref(TARGET), 60, "99.98") == ()
+    assert desk.position == 0
+
+
 def test_without_a_target_a_market_order_joins_the_group() -> None:
     desk = Desk.ready(rules=(UNBOUND,)).entered()
     assert flatten(desk) == (market_close(100),)
