@@ -100,11 +100,10 @@ def test_a_close_that_is_at_work_is_waited_for_also_without_a_quote() -> None:
     desk = Desk.ready().entered()
     flatten(desk)
     desk.told(ref(TARGET))
-    desk.fills(ref(TARGET), 40, "99.98")
     desk.view.bid = desk.view.ask = desk.view.last = None
-    assert desk.wait(0.5) == ()
-    assert desk.fills(ref(TARGET), 60, "99.98") == ()
-    assert desk.position == 0
+    assert desk.say(Wake(desk.at)) == ()
+    assert desk.fills(ref(TARGET), 40, "99.98") == ()
+    assert desk.say(Wake(desk.at)) == ()
 
 
 def test_without_a_target_a_market_order_joins_the_group() -> None:
