@@ -304,10 +304,15 @@ class LinkEvent(SystemEvent):
 
 @attrs.frozen(kw_only=True)
 class OrderSentEvent(OrderEvent):
-    """The broker actor bound a TWS order id to an order of ours. Journalled before the bytes leave."""
+    """The broker actor bound a TWS order id to an order of ours. Journalled before the bytes leave.
+
+    `replaces` is the id that it was to have, when a later order overtook it on the wire: no bytes with that
+    one ever left. 0: the first.
+    """
 
     order_id: int
     client_id: int
+    replaces: int = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -137,6 +137,9 @@ class JournalChecks:
             what=f"order {ref} was sent without an intent in the journal",
         )
         first = self._order_ids.setdefault(ref, sent_as)
+        if event.replaces and first == (event.client_id, event.replaces):
+            # The id it was to have never left: this is the first that does.
+            first = self._order_ids[ref] = sent_as
         self._check(
             "INV-05",
             event,

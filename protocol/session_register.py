@@ -90,9 +90,9 @@ class OrderRegister:
             sent.order_id = self._numbered_anew[old] = self._next_id
             self._by_id[sent.order_id] = sent
             self._next_id += 1
-            out.events.append(
-                OrderSentEvent(at=out.at, ref=sent.ref, order_id=sent.order_id, client_id=self.client_id)
-            )
+            out.events.append(OrderSentEvent(
+                at=out.at, ref=sent.ref, order_id=sent.order_id, client_id=self.client_id, replaces=old
+            ))  # fmt: skip
         for sent in self._by_id.values():
             if sent.parent_id in self._numbered_anew:
                 sent.parent_id = self._numbered_anew[sent.parent_id]

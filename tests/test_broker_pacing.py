@@ -8,6 +8,7 @@ import trio
 
 from protocol.commands import CancelOrder, PlaceOrders
 from protocol.events import OrderSentEvent
+from protocol.journal_checks import check_journal
 from protocol.reports import RequestRefused
 from protocol.settings import BrokerSettings
 from protocol.tws import messages as tws
@@ -88,6 +89,11 @@ async def test_an_entry_that_a_stop_overtakes_gets_new_ids_since_tws_takes_risin
         named = {OrderRef.parse(request.order.order_ref): request for request in world.tws.placed}
         ids = {event.ref: event.order_id for event in world.journal.of(OrderSentEvent)}
         assert {ref: request.order_id for ref, request in named.items()} == ids, "journalled before it left"
+        renamed = [event for event in world.journal.of(OrderSentEvent) if event.replaces]
+        assert renamed
+        assert {event.replaces for event in renamed}.isdisjoint(placed)
+        wrong = {found.invariant for found in check_journal(world.journal.rows, ended=False).violations}
+        assert "INV-05" not in wrong, "one order, though it had two ids one after the other"
         for trade in (1, 2, 3):
             entry, *children = [request for ref, request in named.items() if ref and ref.trade == trade]
             assert {child.order.parent_id for child in children} == {entry.order_id}
