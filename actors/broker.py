@@ -419,7 +419,9 @@ class Broker:
         if len(frames) > self._pacer.largest:
             self._not_sent(sending, f"{len(frames)} messages at once are beyond the wire's pace", after)
             return
-        self._pacer.offer(Parcel(frames, sending.urgency, sending.keys, sending), trio.current_time())
+        # A child that protects takes its parent along, should that one still wait: TWS must know it first.
+        about = (*sending.keys, *sending.parents)
+        self._pacer.offer(Parcel(frames, sending.urgency, about, sending), trio.current_time())
 
     def _flush(self, after: Outbox) -> None:
         """Everything that may leave now, in one write."""

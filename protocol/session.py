@@ -100,6 +100,7 @@ class Session:
     def set_epoch(self, symbol: Symbol, epoch: int) -> None:
         """A new incarnation of a symbol: commands of the ones before it are stale from now on."""
         self._epochs[symbol] = max(epoch, self._epochs.get(symbol, 0))
+        self.counts.stale_commands += self.desk.forget_stale(symbol, epoch)
 
     @property
     def state(self) -> LinkState:

@@ -69,6 +69,15 @@ class OrderDesk:
         for command, _ in held:
             self.serve(command, out)
 
+    def forget_stale(self, symbol: Symbol, epoch: int) -> int:
+        """A new incarnation of a symbol: what an earlier one asked and is still held must not leave any more.
+
+        Its successor finds no such order in the books and has nothing to be told. How many there were.
+        """
+        kept = [held for held in self._held if held[0].symbol != symbol or held[0].epoch >= epoch]
+        stale, self._held = len(self._held) - len(kept), deque(kept)
+        return stale
+
     def refuse_held(self, why: str, out: Outbox) -> None:
         held, self._held = self._held, deque()
         for command, _ in held:

@@ -78,9 +78,12 @@ class OrderRegister:
             if min(ids) <= self._highest_left:
                 self._number_anew(ids, out)
             self._highest_left = max(self._numbered_anew.get(each, each) for each in ids)
-        if not any(each in self._numbered_anew for each in ids):
+        if not self._numbered_anew:
             return sending
+        # Also what only names the old id as its parent's.
         requests = tuple(self._renamed(request) for request in sending.requests)
+        if requests == sending.requests:
+            return sending
         keys = tuple(self._numbered_anew.get(each, each) for each in ids)
         return attrs.evolve(sending, requests=requests, keys=keys)
 

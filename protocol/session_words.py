@@ -10,7 +10,7 @@ import attrs
 
 from protocol.events import AlarmEvent, BaseEvent
 from protocol.reports import Report
-from protocol.tws.messages import ClientRequest, ServerMessage
+from protocol.tws.messages import ClientRequest, PlaceOrder, ServerMessage
 from protocol.values import OrderRef, Symbol, Tick
 
 
@@ -50,6 +50,12 @@ class Sending:
     keys: tuple[int, ...] = ()
     refs: tuple[OrderRef, ...] = ()
     """Orders whose placement this is."""
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """TWS order ids of the orders that placements of this hang on."""
+        placements = (request for request in self.requests if isinstance(request, PlaceOrder))
+        return tuple(request.order.parent_id for request in placements if request.order.parent_id)
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
 import trio
 
 from protocol.commands import CancelOrder, PlaceOrders
@@ -131,3 +132,19 @@ async def test_entries_that_wait_for_the_wire_are_dropped_on_the_word_and_stops_
         refused = {report.ref.trade: report.terminal for report in world.reports(RequestRefused)}
         assert set(refused) | sent == {*range(1, 6), *range(11, 15)}
         assert all(refused.values())
+
+
+async def test_a_child_that_comes_later_names_the_new_id_of_its_parent(autojump_clock: object) -> None:
+    async with broker_world(settings=BrokerSettings(max_messages_per_s=8)) as world:
+        await trio.sleep(2)
+        for trade in (1, 2, 3):
+            world.commands.put(PlaceOrders(SLV, 1, bracket(trade)))
+        world.commands.put(PlaceOrders(SLV, 1, (stop_for(9),)))
+        late = attrs.evolve(
+            bracket(3)[1], ref=OrderRef("a7", SLV, 3, STOP, 1), parent=bracket(3)[0].ref, oca_group="late"
+        )
+        world.commands.put(PlaceOrders(SLV, 1, (late,)))
+        await world.settle(3)
+        by_ref = {request.order.order_ref: request for request in world.tws.placed}
+        entry, child = by_ref[str(bracket(3)[0].ref)], by_ref[str(late.ref)]
+        assert child.order.parent_id == entry.order_id

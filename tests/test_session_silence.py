@@ -90,3 +90,15 @@ def test_an_exit_goes_at_once_whatever_the_silence() -> None:
     assert sent(out) == [tws.PlaceOrder]
     session.command(ModifyOrder(SLV, 1, close), out)
     assert sent(out) == [tws.PlaceOrder, tws.PlaceOrder]
+
+
+def test_what_a_dead_incarnation_asked_is_not_sent_when_tws_speaks_again() -> None:
+    """Its successor takes the order for one that never left, and may enter afresh."""
+    session, out = silent_session(), Outbox(START, LATE)
+    session.command(PlaceOrders(SLV, 1, (spec(),)), out)
+    session.set_epoch(SLV, 2)
+    out = Outbox(START, LATE + 0.2)
+    session.desk.serve_held(out)
+    assert sent(out) == []
+    assert session.desk.due_loop_s is None
+    assert session.counts.stale_commands == 1

@@ -32,7 +32,7 @@ from protocol.events import (
     RejectEvent,
 )
 from protocol.position import ZERO, Execution, Position, split_exec_id
-from protocol.reports import RequestKind
+from protocol.reports import NOT_SENT, RequestKind
 from protocol.risk.words import LockKind
 from protocol.settings import Schedule
 from protocol.tws.codes import CodeClass, classify
@@ -46,8 +46,6 @@ KEPT_EXECUTIONS: Final = 1000
 KEPT_REFUSALS: Final = 100
 ACCOUNT: Final = ""
 """In the place of a symbol: all of them."""
-NOT_SENT: Final = 0
-"""The code of a refusal that is ours: the order never reached the broker."""
 
 
 @attrs.frozen
