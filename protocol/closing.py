@@ -15,6 +15,7 @@ import attrs
 
 from protocol.chores import Chores
 from protocol.events import (
+    AlarmEvent,
     CancelEvent,
     ModifyOrderEvent,
     NewOrderEvent,
@@ -102,6 +103,9 @@ def keep_closing(chores: Chores) -> None:
     if quantity == 0:
         return
     if quantity * trade.side.sign < 0:
+        if any(order.awaits_executions for order in trade.orders):
+            # It only looks so: the executions that are still to come say what there is.
+            return
         # More was closed than there was: what is on the wrong side has no tranche to belong to.
         _close_part(chores, trade, 0, Side.SELL if quantity > 0 else Side.BUY, abs(quantity))
         return
@@ -203,10 +207,18 @@ def _close_by_market(
         group, group_type = "", 0
     last = closes[-1] if closes else None
     pause = min(GRACE * max(refused, 1), LONGEST_PAUSE)
-    if last is not None and last.asked_at is not None and not chores.due(last.asked_at + pause):
+    # What is left when a close has filled, an addition that filled beside it, goes at once.
+    if (
+        last is not None and last.status is not OrderStatus.FILLED
+        and last.asked_at is not None and not chores.due(last.asked_at + pause)
+    ):  # fmt: skip
         return
     spec = close_spec(chores, trade, index, side, quantity, group, group_type)
     chores.emit(NewOrderEvent(at=chores.at, cause=reason, ref=spec.ref, order=spec))
+    if last is not None and last.status is OrderStatus.FILLED:
+        # The group has gone with the close that filled, and its stop with it.
+        text = f"the rest of the position, {quantity} shares, is closed without a stop"
+        chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=text, symbol=chores.plan.symbol))
 
 
 def close_spec(

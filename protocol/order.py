@@ -53,6 +53,8 @@ class Order:
     """By executions."""
     perm_id: int = 0
     confirmed_quantity: int | None = None
+    requested_quantity: int | None = None
+    """The total in what we last sent about it; `spec` is without what the broker took off itself since."""
     confirmed_limit: Decimal | None = None
     confirmed_stop: Decimal | None = None
     cancel_asked: bool = False

@@ -168,8 +168,6 @@ def _keep_tranche(chores: Chores, index: int, shares: int) -> None:
     if trade is None or trade.closing is not None:
         return
     stop = trade.exit(Purpose.STOP, index)
-    if stop is not None and stop.awaits_executions and stop.status is OrderStatus.FILLED:
-        return  # Its executions are on their way: they say what is left.
     if stop is not None and stop.status is OrderStatus.FILLED and stop.awaits_executions:
         # Told before its executions are: what they leave of the position is not known yet, and whatever is
         # closed now could be closed twice.

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
-from protocol.events import BaseEvent, LinkEvent
+from protocol.events import BaseEvent, FillEvent, LinkEvent
 from protocol.reports import LinkChanged, LinkState
 from protocol.risk.words import AccountMoney, ContractFacts, DataState, OrderGate, Quote
 from protocol.session_account import AccountFigures
@@ -95,6 +95,8 @@ class Session:
             self.generation = max(self.generation, event.generation)
             self.orders.account = event.account or self.orders.account
         else:
+            if isinstance(event, FillEvent):
+                self.books.executions.fold(event)
             self.orders.fold(event)
 
     def set_epoch(self, symbol: Symbol, epoch: int) -> None:
@@ -202,7 +204,7 @@ class Session:
         """One message that is not a tick. Messages that we never ask for are let go."""
         match message:
             case tws.OrderStatus():
-                self.orders.order_status(message, out)
+                self.books.order_status(message, out)
             case tws.OpenOrder():
                 self.books.open_order(message, out)
             case tws.ExecDetails():
@@ -441,7 +443,7 @@ class Session:
         if self.phase is Phase.UP:
             times += [self.books.reconcile_at, self.history.due()]
             if self.books.gathering is None and not self._cut_off:
-                times.append(self.orders.due())
+                times += [self.orders.due(), self.books.owed_due()]
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, out: Outbox) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
-from protocol.reconcile import LOOK_AGAIN_LOOP_S, Books, Doubts, differences
+from protocol.reconcile import LOOK_AGAIN_LOOP_S, Books, Difference, Doubts, differences
 from protocol.reports import ContractQualified, OrderReport, SymbolSnapshot
 from protocol.session_contracts import Contracts
 from protocol.session_executions import Executions
@@ -16,9 +16,11 @@ from protocol.session_snapshot import ROUTINE, Gathering, Part
 from protocol.session_translation import DEAD, STATUS, report_of_execution, report_of_spec
 from protocol.session_words import Outbox, Urgency
 from protocol.tws import messages as tws
-from protocol.values import OrderStatus, Symbol
+from protocol.values import OrderRef, OrderStatus, Symbol
 
 RECONCILE_LOOP_S = 30.0
+OWED_LOOP_S = 1.0
+"""How long a status may be ahead of the executions it speaks of before they are asked for."""
 
 
 class BrokerBooks:
@@ -35,6 +37,8 @@ class BrokerBooks:
         self._fresh_id = fresh_id
         self._asked_by: set[Symbol] = set()
         self._doubts = Doubts()
+        self._owed: dict[OrderRef, float] = {}
+        """Orders of which a status told more than executions did, and when those are asked for."""
         self._trusts_positions = False
 
     def link_lost(self) -> None:
@@ -48,7 +52,12 @@ class BrokerBooks:
 
     def wanted(self, loop_s: float) -> bool:
         """Whether somebody waits for a snapshot, or an order's fate is to be asked for."""
-        return bool(self._asked_by) or self.orders.wants_snapshot(loop_s)
+        owed = any(loop_s >= due for due in self._owed.values())
+        return owed or bool(self._asked_by) or self.orders.wants_snapshot(loop_s)
+
+    def owed_due(self) -> float | None:
+        """When executions that a status spoke of are to be asked for."""
+        return min(self._owed.values(), default=None)
 
     def gather(self, out: Outbox, *, everyone: bool = False, routine: bool = False) -> None:
         """Ask for everything. `everyone`: all symbols are told, not only those that asked.
@@ -57,6 +66,7 @@ class BrokerBooks:
         misses is asked for once more, and with them.
         """
         assert self.gathering is None
+        self._owed.clear()
         parts = ROUTINE if routine and not self.wanted(out.loop_s) else frozenset(Part)
         asked_by, self._asked_by = self._asked_by, set()
         self.gathering = Gathering(
@@ -73,6 +83,15 @@ class BrokerBooks:
 
     # --- messages, inside and outside a snapshot --------------------------------------------------
 
+    def order_status(self, message: tws.OrderStatus, out: Outbox) -> None:
+        sent = self.orders.order_status(message, out)
+        if sent is None or sent.report is None:
+            return
+        if sent.report.filled <= self.executions.executed().get(sent.ref, 0):
+            self._owed.pop(sent.ref, None)
+        elif self.gathering is None:
+            self._owed.setdefault(sent.ref, out.loop_s + OWED_LOOP_S)
+
     def open_order(self, message: tws.OpenOrder, out: Outbox) -> None:
         gathering = self.gathering
         asked = gathering is not None and Part.ORDERS in gathering.waiting
@@ -82,6 +101,7 @@ class BrokerBooks:
         gathering.heard(out.loop_s)
         if ref is not None:
             gathering.found.add(ref)
+            gathering.found_ids.add(message.order.perm_id)
             return
         symbol = self._ours(message.contract, message.order.account)
         if symbol is not None and STATUS.get(message.state.status) not in DEAD:
@@ -100,6 +120,11 @@ class BrokerBooks:
         if execution.shares != report.quantity:
             out.alarm("FRACTION", f"{symbol}: {execution.shares} shares executed, whole ones counted", symbol)
         self.executions.add(report, out)
+        if ref in self._owed:
+            sent = self.orders.get(ref)
+            known = self.executions.executed().get(ref, 0)
+            if sent is None or sent.report is None or known >= sent.report.filled:
+                del self._owed[ref]
         if gathering is not None:
             gathering.executions[report.exec_id] = self.executions.get(report.exec_id) or report
             gathering.traded = gathering.traded or message.req_id != gathering.req_id
@@ -136,8 +161,9 @@ class BrokerBooks:
     def settle(self, gathering: Gathering, generation: int, out: Outbox) -> None:
         """Settle what was unknown, compare positions, tell those who asked and those who must know."""
         self.snapshots += 1
-        found, executed = frozenset(gathering.found), self.executions.executed()
-        self.orders.settle(found, executed, gathering.sequence, generation, out)
+        found, found_ids = frozenset(gathering.found), frozenset(gathering.found_ids)
+        executed = self.executions.executed()
+        self.orders.settle(found, found_ids, executed, gathering.sequence, generation, out)
         told = gathering.asked_by | self._compare(gathering, out)
         for symbol in self.contracts.symbols:
             if gathering.everyone or symbol in told:
@@ -158,11 +184,38 @@ class BrokerBooks:
         found = differences(Books(believed), Books(positions), self.contracts.symbols)
         real = self._doubts.confirm(found, out.loop_s)
         for difference in real:
+            if self._stand_in(difference, out):
+                continue
             believed[difference.symbol] = difference.actual
             out.alarm("BOOKS_DISAGREE", difference.text, difference.symbol)
         if self._doubts:
             self.look_again(out)
         return {difference.symbol for difference in real}
+
+    def _stand_in(self, difference: Difference, out: Outbox) -> bool:
+        """Whether executions that were never told explain it: the statuses speak of exactly the shares that
+        the broker's position has and our executions have not. Then they are put in their place."""
+        executed = self.executions.executed()
+        owing = [
+            (sent, sent.report)
+            for sent in self.orders.of(difference.symbol)
+            if sent.report is not None and sent.report.filled > executed.get(sent.ref, 0)
+        ]
+        missing = sum(
+            report.side.sign * (report.filled - executed.get(sent.ref, 0)) for sent, report in owing
+        )
+        if not owing or missing != difference.actual - difference.believed:
+            return False
+        for sent, report in owing:
+            told = self.executions.stand_in(
+                sent.ref, sent.perm_id, report.side, report.filled, sent.average_price, out
+            )
+            text = (
+                f"{sent.ref}: TWS never told an execution; by the order's status and the position it was"
+                f" {told.side.value} {told.quantity} at {told.price}, and counts as that"
+            )
+            out.alarm("EXECUTION_NOT_TOLD", text, difference.symbol)
+        return True
 
     def _tell_snapshot(self, symbol: Symbol, gathering: Gathering, generation: int, out: Outbox) -> None:
         """The books of a symbol, before them its contract, after them the quote that stands.

@@ -1,14 +1,29 @@
-"""Every execution that the broker has told us of, each id once, and the positions they make."""
+"""Every execution that the broker has told us of, each id once, and the positions they make.
+
+Now and then TWS says that an order has filled, its position says so too, and the execution never comes,
+asked or not. Then, and only when both agree to the share, an execution is put in its place: with an id of
+its own that is the same whoever works it out, at the price that the status implies. Should the true one
+come after all, it takes the place of the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
 
+import attrs
+
+from protocol.events import FillEvent
 from protocol.reports import CommissionCharged, ExecutionReport
 from protocol.session_translation import root_of
 from protocol.session_words import Outbox
 from protocol.tws import messages as tws
-from protocol.values import OrderRef, Symbol, exact
+from protocol.values import OrderRef, Side, Symbol, exact
+
+STAND_IN: Final = "status."
+"""How the ids begin of executions that were never told. Those of TWS are groups of hexadecimal digits."""
+CENT_PARTS: Final = Decimal("0.000001")
 
 
 class Executions:
@@ -20,6 +35,8 @@ class Executions:
         self._charged: set[str] = set()
         self._early: dict[str, tws.CommissionReport] = {}
         self._by_order: dict[OrderRef, int] = {}
+        self._paid: dict[OrderRef, Decimal] = {}
+        self._stand_ins: dict[OrderRef, list[str]] = {}
         self.positions: dict[Symbol, int] = {}
         """What we believe: the broker's word once, every new execution since. Signed shares."""
 
@@ -34,6 +51,15 @@ class Executions:
         """Tell the symbol of an execution that is new, whatever state the link or its order is in."""
         if report.exec_id in self._by_id:
             return False
+        if report.ref in self._stand_ins and root_of(report.exec_id)[0] not in self._latest:
+            self._make_room(report, out)
+        self._take(report)
+        out.tell(report.symbol, report)
+        if (early := self._early.pop(report.exec_id, None)) is not None:
+            self.commission(early, out)
+        return True
+
+    def _take(self, report: ExecutionReport) -> None:
         self._by_id[report.exec_id] = report
         root, revision = root_of(report.exec_id)
         before = self._latest.get(root)
@@ -42,23 +68,67 @@ class Executions:
             self._count(report, 1)
             if before is not None:
                 self._count(before, -1)
-        out.tell(report.symbol, report)
-        if (early := self._early.pop(report.exec_id, None)) is not None:
-            self.commission(early, out)
-        return True
 
     def _count(self, report: ExecutionReport, times: int) -> None:
         change = times * report.quantity
         self.positions[report.symbol] = self.positions.get(report.symbol, 0) + report.side.sign * change
         if report.ref is not None:
             self._by_order[report.ref] = self._by_order.get(report.ref, 0) + change
+            self._paid[report.ref] = self._paid.get(report.ref, Decimal(0)) + change * report.price
 
-    def commission(self, message: tws.CommissionReport, out: Outbox) -> None:
-        """Told once; one that comes before its execution waits for it."""
-        report = self._by_id.get(message.exec_id)
-        if report is None:
-            self._early[message.exec_id] = message
-        elif message.exec_id not in self._charged:
-            self._charged.add(message.exec_id)
-            charged = CommissionCharged(out.at, report.symbol, message.exec_id, exact(message.commission))
-            out.tell(report.symbol, charged)
+    # --- executions that were never told ----------------------------------------------------------
+
+    def fold(self, event: FillEvent) -> None:
+        """What the journal holds of an execution that was never told: it may come yet."""
+        if event.exec_id.startswith(STAND_IN):
+            ref, exec_id = event.ref, event.exec_id
+            self._take_stand_in(
+                ExecutionReport(
+                    event.at, ref.symbol, exec_id, ref, 0, event.side, event.quantity, event.price
+                )
+            )
+
+    def stand_in(
+        self, ref: OrderRef, perm_id: int, side: Side, filled: int, average: float | None, out: Outbox
+    ) -> ExecutionReport:
+        """Put one execution in the place of those of an order that are missing.
+
+        `filled` and `average` are what its status says: shares in all, and their average price.
+        """
+        known = self._by_order.get(ref, 0)
+        missing = filled - known
+        whole = None if not average else exact(average) * filled - self._paid.get(ref, Decimal(0))
+        price = Decimal(0) if whole is None else (whole / missing).quantize(CENT_PARTS)
+        report = ExecutionReport(
+            out.at, ref.symbol, f"{STAND_IN}{perm_id}.{filled}.01", ref, perm_id, side, missing, price
+        )
+        self._take_stand_in(report)
+        out.tell(report.symbol, report)
+        return report
+
+    def _take_stand_in(self, report: ExecutionReport) -> None:
+        assert report.ref is not None
+        self._take(report)
+        roots = self._stand_ins.setdefault(report.ref, [])
+        root = root_of(report.exec_id)[0]
+        if root not in roots:
+            roots.append(root)
+
+    def _make_room(self, report: ExecutionReport, out: Outbox) -> None:
+        """With `report`, an order has executed more than its status said: the true one of a stand-in has
+        come, and as much of that is taken back. (After a restart the others are told once more as well.)"""
+        assert report.ref is not None
+        roots = self._stand_ins[report.ref]
+        filled = max(int(root.rpartition(".")[2]) for root in roots)
+        left = min(self._by_order[report.ref] + report.quantity - filled, report.quantity)
+        for root in roots:
+            standing = self._latest[root]
+            taken = min(left, standing.quantity)
+            if taken > 0:
+                left -= taken
+                revision = int(root_of(standing.exec_id)[1]) + 1
+                smaller = attrs.evolve(
+                    standing, at=out.at, exec_id=f"{root}.{revision:02}", quantity=standing.quantity - taken
+                )
+                self._take(smaller)
+                out.tell(smaller.symbol, smaller)

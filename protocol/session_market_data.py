@@ -30,7 +30,7 @@ _STANDING: Final = (
 class _Line:
     """One subscription: what was told last of each kind, and the size whose echo is still to come."""
 
-    __slots__ = ("echo", "latest", "symbol", "told", "trouble")
+    __slots__ = ("echo", "latest", "quote", "symbol", "told", "trouble")
 
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
@@ -38,9 +38,12 @@ class _Line:
         self.told: dict[TickKind, Tick] = {}
         self.latest: Tick | None = None
         self.echo: dict[TickKind, float] = {}
+        self.quote: Quote | None = None
+        """Kept until anything changes: it is asked for more often than it does."""
 
     def tell(self, tick: Tick) -> Tick:
         self.told[tick.kind] = self.latest = tick
+        self.quote = None
         return tick
 
 
@@ -72,24 +75,16 @@ class Lines:
         line = self._by_symbol.get(symbol)
         if line is not None:
             line.trouble = None if state is DataState.LIVE else state
+            line.quote = None
 
     def quote(self, symbol: Symbol) -> Quote | None:
         """The market of a symbol as its line last told it; None without a line."""
         line = self._by_symbol.get(symbol)
         if line is None:
             return None
-        told, heard = line.told, line.latest
-        state = line.trouble or (DataState.WAITING if heard is None else DataState.LIVE)
-        bid, ask, last = (told.get(kind) for kind in (TickKind.BID, TickKind.ASK, TickKind.LAST))
-        halted = told.get(TickKind.HALTED)
-        return Quote(
-            None if bid is None else bid.price,
-            None if ask is None else ask.price,
-            None if last is None else last.price,
-            None if heard is None else heard.at,
-            halted is not None and halted.price > 0,
-            state,
-        )
+        if line.quote is None:
+            line.quote = _quote(line)
+        return line.quote
 
     def silent(self, at: datetime, after_s: float) -> tuple[Symbol, ...]:
         """Lines that said nothing for `after_s` of market time while others spoke within the last fifth."""
@@ -157,3 +152,17 @@ class Lines:
         if told is None:
             return None
         return line.tell(Tick(line.symbol, kind, told.price, size, at, told.price, told.price))
+
+
+def _quote(line: _Line) -> Quote:
+    told, heard = line.told, line.latest
+    bid, ask, last = told.get(TickKind.BID), told.get(TickKind.ASK), told.get(TickKind.LAST)
+    halted = told.get(TickKind.HALTED)
+    return Quote(
+        None if bid is None else bid.price,
+        None if ask is None else ask.price,
+        None if last is None else last.price,
+        None if heard is None else heard.at,
+        halted is not None and halted.price > 0,
+        line.trouble or (DataState.WAITING if heard is None else DataState.LIVE),
+    )

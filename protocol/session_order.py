@@ -23,6 +23,8 @@ class SentOrder:
     asked: OrderSpec | None = None
     report: OrderReport | None = None
     """What the symbol was last told."""
+    average_price: float | None = None
+    """Of what has executed, by the last status that said so."""
     worked: bool = False
     """Whether the broker ever had it as a working order."""
     ended: bool = False
@@ -37,6 +39,8 @@ class SentOrder:
     """Ended by `refusal`, and the symbol has been told so."""
     suspect: bool = False
     """Its fate is to be asked for."""
+    others: dict[int, OrderReport] = attrs.field(factory=dict)
+    """Further live orders at the broker with the same reference, by permanent id."""
     missing: tuple[int, float] | None = None
     """(link generation, loop time) of the first complete snapshot without it."""
 

@@ -23,6 +23,7 @@ from protocol.events import (
     RejectEvent,
 )
 from protocol.reports import NOT_SENT, OrderLost, OrderReport, RequestKind, RequestRefused
+from protocol.session_incarnations import Incarnations
 from protocol.session_order import TOO_EARLY_TO_TELL, SentOrder, as_asked
 from protocol.session_register import OrderRegister
 from protocol.session_translation import DEAD, STATUS, WORKING, report_of_order, report_of_spec, to_tws
@@ -45,7 +46,7 @@ class SentOrders(OrderRegister):
         self.account = ""
         self.sequence = 0
         self._journalled: dict[OrderRef, OrderSpec] = {}
-        self._duplicates: set[tuple[OrderRef, int]] = set()
+        self._incarnations = Incarnations(client_id)
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -71,6 +72,10 @@ class SentOrders(OrderRegister):
         sent.worked = sent.worked or event.status in WORKING
         if event.status in DEAD:
             self._end(sent)
+
+    def of(self, symbol: Symbol) -> Iterator[SentOrder]:
+        """All orders of a symbol, ended ones too."""
+        return (sent for sent in self._by_ref.values() if sent.symbol == symbol)
 
     def live(self, symbol: Symbol | None = None) -> Iterator[SentOrder]:
         """The orders that have not ended."""
@@ -196,11 +201,13 @@ class SentOrders(OrderRegister):
         if ref is None:
             return None
         sent = self._by_ref.get(ref) or self._adopt(ref, message, out)
-        if self._is_second(sent, order.perm_id, out):
+        status, report = STATUS.get(message.state.status), report_of_order(message, ref, out.at)
+        if self._incarnations.is_another(sent, order.perm_id, status, report, out):
             return ref
         self._bind(sent, order.perm_id)
-        self._revive(sent, STATUS.get(message.state.status), out, listed=asked)
-        report = report_of_order(message, ref, out.at)
+        self._revive(sent, status, out, listed=asked)
+        if self._succeeded(sent, status, out):
+            return ref
         if report is None:
             self._odd(sent, f"status {message.state.status!r} of a {order.order_type!r}", out)
             return ref
@@ -214,28 +221,33 @@ class SentOrders(OrderRegister):
         self._tell(sent, report, out)
         return ref
 
-    def order_status(self, message: tws.OrderStatus, out: Outbox) -> None:
+    def order_status(self, message: tws.OrderStatus, out: Outbox) -> SentOrder | None:
+        """A status. The order that it is about, if it is ours and the one that we know."""
         ref = self.ref_of("", message.client_id, message.order_id, message.perm_id)
         sent = None if ref is None else self._by_ref[ref]
-        if sent is None or self._is_second(sent, message.perm_id, out):
-            return
-        self._bind(sent, message.perm_id)
         status = STATUS.get(message.status)
+        if sent is None or self._incarnations.is_another(sent, message.perm_id, status, None, out):
+            return None
+        self._bind(sent, message.perm_id)
         self._revive(sent, status, out)
+        if self._succeeded(sent, status, out):
+            return sent
         base = sent.report or (
             None if sent.asked is None else report_of_spec(sent.asked, out.at, OrderStatus.CREATED)
         )
         if status is None or base is None:
             self._odd(sent, f"status {message.status!r}", out)
-            return
+            return sent
         if base.status is OrderStatus.FILLED or (base.status in DEAD and status is not OrderStatus.FILLED):
-            return
+            return sent
         filled = max(base.filled, int(message.filled))
+        sent.average_price = message.avg_fill_price or sent.average_price
         report = attrs.evolve(
             base, at=out.at, status=status, filled=filled, why_held=message.why_held, perm_id=sent.perm_id
         )
         self._confirm(sent, report, parameters=False)
         self._tell(sent, report, out)
+        return sent
 
     def completed(self, message: tws.CompletedOrder, out: Outbox) -> None:
         """A terminal order of today: how an order ended that we did not see ending."""
@@ -245,6 +257,8 @@ class SentOrders(OrderRegister):
             return
         report = report_of_order(message, sent.ref, out.at)
         if report is None or report.status not in DEAD:
+            return
+        if self._incarnations.is_another(sent, report.perm_id, report.status, report, out):
             return
         self._bind(sent, report.perm_id)
         self._confirm(sent, report)
@@ -308,14 +322,14 @@ class SentOrders(OrderRegister):
             self._live[sent.ref] = sent
             self._alarm(sent, "LATE_ANSWER", "an order that was given up is there", out)
 
-    def _is_second(self, sent: SentOrder, perm_id: int, out: Outbox) -> bool:
-        """One reference under two permanent ids: seen live after a modify while TWS was cut off."""
-        if not perm_id or not sent.perm_id or perm_id == sent.perm_id:
+    def _succeeded(self, sent: SentOrder, status: OrderStatus | None, out: Outbox) -> bool:
+        """Whether another order of the same reference takes the place of one that was cancelled."""
+        report = self._incarnations.successor(sent, status)
+        if report is None:
             return False
-        if (sent.ref, perm_id) not in self._duplicates:
-            self._duplicates.add((sent.ref, perm_id))
-            text = f"two orders at the broker have one reference: permIds {sent.perm_id} and {perm_id}"
-            self._alarm(sent, "ORDER_TWICE", text, out)
+        sent.perm_id = report.perm_id
+        self._by_perm[report.perm_id] = sent
+        self._tell(sent, attrs.evolve(report, at=out.at), out)
         return True
 
     def _odd(self, sent: SentOrder, what: str, out: Outbox) -> None:
@@ -401,15 +415,19 @@ class SentOrders(OrderRegister):
     def settle(
         self,
         found: frozenset[OrderRef],
+        found_ids: frozenset[int],
         executed: Mapping[OrderRef, int],
         asked_sequence: int,
         generation: int,
         out: Outbox,
     ) -> None:
-        """Compare with a complete snapshot: `found` are our open orders in it, `executed` shares so far.
+        """Compare with a complete snapshot: `found` are our open orders in it, `found_ids` their permanent
+        ids, `executed` shares so far.
 
         An order about which something was asked after the snapshot is left alone.
         """
+        for sent in self._incarnations.keep_one(found_ids, asked_sequence, out):
+            self._succeeded(sent, OrderStatus.CANCELLED, out)
         for sent in tuple(self._live.values()):
             if sent.ended or sent.sequence > asked_sequence:
                 continue

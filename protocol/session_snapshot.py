@@ -41,6 +41,8 @@ class Gathering:
     asked_by: set[Symbol]
     waiting: set[Part] = attrs.field(factory=lambda: set(Part))
     found: set[OrderRef] = attrs.field(factory=set)
+    found_ids: set[int] = attrs.field(factory=set)
+    """The permanent ids of our open orders: of one reference there should be one."""
     foreign: dict[int, Symbol] = attrs.field(factory=dict)
     """Open orders of others on our symbols, by permId."""
     positions: dict[Symbol, int] = attrs.field(factory=dict)

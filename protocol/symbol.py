@@ -228,10 +228,12 @@ def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
         ))  # fmt: skip
         if not state.held:
             reason = f"somebody else traded {plan.symbol} ({report.side.value} {report.quantity})"
+            unguarded = chores.state.position.quantity if chores.state.trade is None else 0
+            left = f"; the {unguarded} shares that are held now have no stop of ours" if unguarded else ""
             chores.emit(HoldEvent(at=chores.at, cause=report.exec_id, symbol=plan.symbol, reason=reason))
             chores.emit(AlarmEvent(
                 at=chores.at, code="FOREIGN_TRADE", symbol=plan.symbol,
-                text=f"{reason}: no entries until a person resumes it",
+                text=f"{reason}: no entries until a person resumes it{left}",
             ))  # fmt: skip
         return
     chores.emit(FillEvent(

@@ -36,6 +36,7 @@ from protocol.events import (
     SignalVerdictEvent,
     ValueSetEvent,
 )
+from protocol.growth import Growth
 from protocol.linked_orders import Closing, LinkedOrders
 from protocol.order import TERMINAL, Order
 from protocol.position import Position
@@ -66,7 +67,7 @@ class SymbolState:
     held: str = ""
     """Why no entry may be made, in words; empty when none is in the way."""
     last_entry_at: datetime | None = None
-    judged: frozenset[str] = frozenset()
+    judged: Growth[str, None] = attrs.Factory(Growth)
     """Ids of the signals that have their verdict."""
     entries: Mapping[str, tuple[datetime, ...]] = MappingProxyType({})
     """When each rule entered, on the day of its last entry."""
@@ -104,7 +105,7 @@ def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
             return _moved(state, position, event.at, "somebody else")
         case NewOrderEvent():
             return _in_trade(state, event.ref.trade, lambda trade: trade.with_order(
-                Order(event.order, asked_at=event.at)
+                Order(event.order, asked_at=event.at, requested_quantity=event.order.quantity)
             ))  # fmt: skip
         case ModifyOrderEvent():
             return _in_trade(state, event.ref.trade, lambda trade: _modified(trade, event))
@@ -126,7 +127,7 @@ def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
         case PositionCloseEvent():
             return _closed(state, event)
         case SignalVerdictEvent(signal_id=signal_id):
-            return attrs.evolve(state, judged=state.judged | {signal_id})
+            return attrs.evolve(state, judged=state.judged.adding(signal_id, None))
         case HoldEvent(reason=reason):
             return attrs.evolve(state, held=reason)
         case EntryDroppedEvent():
@@ -204,6 +205,7 @@ def _modified(trade: LinkedOrders, event: ModifyOrderEvent) -> LinkedOrders:
             spec=event.order,
             asked_at=event.at,
             modified_at=event.at,
+            requested_quantity=event.order.quantity,
             closing_attempts=order.closing_attempts + closes,
         )
 
@@ -307,14 +309,21 @@ def _trade_told(trade: LinkedOrders, event: OrderStatusEvent) -> LinkedOrders:
 
 
 def told(order: Order, event: OrderStatusEvent) -> Order:
-    """A status: what the broker confirms. `adopted` makes it what we ask for, too."""
+    """A status: what the broker confirms. `adopted` makes it what we ask for, too.
+
+    So does the echo of a total that we sent before we knew what the broker was taking off at that moment:
+    it has overwritten that, and nobody will take it off again.
+    """
     status = order.told(event.status)
     if event.adopted and order.status in _GIVEN_UP and event.status not in TERMINAL:
         # Given up as ended, and yet the broker lists it as open: it is there.
         status = event.status
     known_as_asked = order.as_asked
+    sent = order.requested_quantity
+    overwritten = event.quantity == sent and sent not in (order.spec.quantity, order.confirmed_quantity)
     order = attrs.evolve(
         order,
+        spec=attrs.evolve(order.spec, quantity=event.quantity) if overwritten else order.spec,
         status=status,
         status_since=order.status_since if status is order.status else event.at,
         perm_id=event.perm_id or order.perm_id,

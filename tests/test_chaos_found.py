@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.commands import ModifyOrder, PlaceOrders
+from protocol.commands import Flatten, ModifyOrder, PlaceOrders
 from protocol.events import AlarmEvent, LinkEvent, PositionCloseEvent, PositionUpdateEvent
+from protocol.reports import RequestKind
 from protocol.session import Session
 from protocol.session_identity import choose_account
 from protocol.session_words import RefuseBroker
 from protocol.settings import BrokerSettings
-from protocol.values import MAIN, STOP, OrderStatus
+from protocol.values import CLOSE, MAIN, STOP, TARGET, OrderStatus
 from tests.broker_fakes import OpenGate
 from tests.symbol_desk import SLV, TEN, Desk, ref
 
@@ -51,6 +52,32 @@ def test_an_exit_that_is_told_before_its_entry_turns_nothing_around() -> None:
     assert [command for command in said if isinstance(command, PlaceOrders | ModifyOrder)] == []
     desk.fills(ref(MAIN), 100, "100")
     assert desk.position == 0
+
+
+def test_a_change_that_overwrote_what_the_broker_took_off_is_made_good_at_once() -> None:
+    """A new price for the stop, sent for 100 shares, crosses 60 that the target fills: TWS takes them off the
+    stop, then hears 100 (seed 210: it stayed too big for the two seconds after which silence is an answer)."""
+    desk = Desk.ready().entered()
+    assert desk.fills(ref(TARGET), 60, "108") == ()
+    assert desk.told(ref(STOP), OrderStatus.ACCEPTED, 0, quantity=40) == ()
+    (command,) = desk.told(ref(STOP), OrderStatus.ACCEPTED, 0, quantity=100)
+    assert isinstance(command, ModifyOrder)
+    assert (command.order.ref, command.order.quantity) == (ref(STOP), 40)
+
+
+def test_what_fills_beside_a_market_close_is_closed_as_soon_as_that_has_filled() -> None:
+    """The close fills its group, whose stop goes with it (seed 285: the rest had neither for two seconds)."""
+    desk = Desk.ready().entered()
+    desk.refused(ref(TARGET), RequestKind.MODIFY)
+    desk.say(Flatten(SLV, "enough"))
+    close = ref(CLOSE)
+    assert desk.order(close).spec.quantity == 100
+    desk.told(close, OrderStatus.SUBMITTED)
+    desk.fills(ref(MAIN), 50, "100")
+    said = desk.fills(close, 100, "101")
+    (placed,) = [command for command in said if isinstance(command, PlaceOrders)]
+    assert [(order.ref, order.quantity) for order in placed.orders] == [(ref(CLOSE, revision=1), 50)]
+    assert [event.code for event in desk.events if isinstance(event, AlarmEvent)][-1] == "UNCOVERED"
 
 
 def test_a_journal_belongs_to_one_account() -> None:

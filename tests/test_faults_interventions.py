@@ -220,6 +220,8 @@ def test_a_modify_that_goes_astray_leaves_two_orders_of_one_id() -> None:
     for venue in (bench.venue, restored):
         venue.cancel(bench.now, 1, 1)
         assert [o.perm_id for o in venue.open_orders()] == [twin.perm_id]
+        venue.cancel(bench.now, 1, 1)
+        assert venue.open_orders() == ()
 
 
 def test_an_order_out_of_its_group_can_fill_after_its_sibling() -> None:

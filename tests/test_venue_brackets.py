@@ -99,6 +99,18 @@ def test_a_child_for_half_of_its_parent_gets_half_of_each_fill_rounded_down() ->
     assert bench.state(2) == (*LIVE_STOP, 15, 0)
 
 
+def test_what_is_rounded_off_one_stop_is_in_the_next_so_that_all_stand_for_what_has_filled() -> None:
+    bench = Bench()
+    bench.quote(9.99, 10.01)
+    bench.place(1, attrs.evolve(limit("BUY", 100, 9.90), transmit=False))
+    for order_id, size, last in ((2, 30, False), (3, 70, True)):
+        bench.place(order_id, attrs.evolve(stop("SELL", size, 9.50), parent_id=1, transmit=last))
+    bench.quote(9.89, 9.90, size=33)
+    assert [bench.state(order_id)[2] for order_id in (2, 3)] == [9, 24]
+    bench.quote(9.89, 9.90, size=67)
+    assert [bench.state(order_id)[2] for order_id in (2, 3)] == [30, 70]
+
+
 def test_an_unfilled_parent_takes_its_children_with_it() -> None:
     bench = Bench()
     bench.bracket(limit("BUY", 100, 9.90), target=10.90, stop_at=9.50)

@@ -18,6 +18,7 @@ from protocol.events import (
 )
 from protocol.exchange.happenings import Executed, PositionChanged
 from protocol.journal_checks import JournalChecks, Violation
+from protocol.session_executions import STAND_IN
 from protocol.values import Symbol
 
 CALM_S: Final = 2.0
@@ -37,7 +38,7 @@ class EqualBooks(Checker):
 
     def pass_time(self) -> None:
         if self.scene.fired.get("withhold_execution"):
-            return  # nobody can know what nobody is told: INV-25 asks for a hold and an alarm
+            return  # nobody can know at once what nobody is told: the last checker asks for equal books
         for symbol, stretch in self._stretches.items():
             if stretch.lasts and stretch.too_long(CALM_S, POLL_S):
                 ours, theirs = self.scene.word.position(symbol), self.scene.truth.position(symbol)
@@ -76,7 +77,8 @@ class NothingLost(Checker):
         if len(missing) > withheld:
             self.violate(f"never reached the journal: {', '.join(missing)}, and {withheld} were withheld")
         extra = [exec_id for root, (exec_id, _, _) in word.fills.items() if root not in truth.executions]
-        if extra:
+        standing = [exec_id for exec_id in extra if exec_id.startswith(STAND_IN)]
+        if len(extra) > len(standing) or len(standing) > withheld:
             self.violate(f"the journal has executions that never were: {', '.join(extra)}")
 
 

@@ -157,13 +157,14 @@ class StopsStay(Checker):
         # What somebody else holds is theirs to protect.
         position = self.scene.truth.ours(ref.symbol)
         side = "SELL" if position > 0 else "BUY"
-        stops = {
+        # A list: one of two orders under the same reference may go.
+        stops = [
             ref_of(order)
             for order in self.scene.truth.live_of(ref.symbol)
             if order.order.order_type in STOP_TYPES and order.order.action == side and works(order)
-        }
+        ]
         self.hold(
-            position == 0 or stops != {ref} or ref.symbol in self._closing,
+            position == 0 or stops != [ref] or ref.symbol in self._closing,
             f"{ref} was cancelled, the last stop of a position of {position}, and nothing closes it",
         )
 

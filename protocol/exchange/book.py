@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -179,6 +180,7 @@ class Book:
         """OCA groups (account and name) of which a member has filled completely: closed for good."""
         self._by_perm: dict[int, BookOrder] = {}
         self._by_owner: dict[tuple[int, int], BookOrder] = {}
+        self._twins: dict[tuple[int, int], list[BookOrder]] = {}
         self._live: dict[str, dict[int, BookOrder]] = {}
         self._ranked: dict[str, tuple[BookOrder, ...]] = {}
         self._groups: dict[tuple[str, str], dict[int, BookOrder]] = {}
@@ -198,9 +200,11 @@ class Book:
         order, view = BookOrder(record), record.view
         self._by_perm[view.perm_id] = order
         if view.order_id:
-            # Manual orders have no id. A modify that went astray leaves a second order of the same id,
-            # and requests reach the first.
-            self._by_owner.setdefault((view.client_id, view.order_id), order)
+            # Manual orders have no id. A modify that went astray leaves a second order of the same id, and
+            # requests reach the first while it lives.
+            owner = (view.client_id, view.order_id)
+            if self._by_owner.setdefault(owner, order) is not order:
+                self._twins.setdefault(owner, []).append(order)
         self._largest_id[view.client_id] = max(view.order_id, self._largest_id.get(view.client_id, 0))
         if view.parent_perm_id:
             self._children.setdefault(view.parent_perm_id, []).append(order)
@@ -255,7 +259,11 @@ class Book:
             self._largest_id[client_id] = max(order_id, self._largest_id.get(client_id, 0))
 
     def find(self, client_id: int, order_id: int) -> BookOrder | None:
-        return self._by_owner.get((client_id, order_id))
+        found = self._by_owner.get((client_id, order_id))
+        if found is not None and self._twins and found.view.status in TERMINAL:
+            twins = self._twins.get((client_id, order_id), ())
+            return next((twin for twin in twins if twin.view.status not in TERMINAL), found)
+        return found
 
     def order(self, perm_id: int) -> BookOrder:
         return self._by_perm[perm_id]
@@ -276,6 +284,17 @@ class Book:
         """Those that are not terminal, untransmitted ones included."""
         children = self._children.get(parent.perm_id, ())
         return [child for child in children if child.view.status not in TERMINAL]
+
+    def elder(self, child: BookOrder) -> int:
+        """What the parent's elder children of the same kind, stops or others, asked for."""
+        children = self._children.get(child.view.parent_perm_id, ())
+        before = itertools.takewhile(lambda other: other is not child, children)
+        stops = child.now.kind.trigger is not Trigger.NONE
+        return sum(
+            other.now.asked
+            for other in before
+            if other.is_buy is child.is_buy and (other.now.kind.trigger is not Trigger.NONE) is stops
+        )
 
     def family(self, order: BookOrder) -> list[BookOrder]:
         """The order's topmost ancestor and all that descends from it, parents before children."""

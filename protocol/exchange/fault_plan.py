@@ -42,7 +42,7 @@ from protocol.exchange.happenings import (
     Happening,
     PositionChanged,
 )
-from protocol.exchange.tws_clients import ClientKey
+from protocol.exchange.tws_clients import ClientKey, Said
 from protocol.exchange.tws_order_desk import Noted
 from protocol.exchange.tws_server import TwsServer
 from protocol.tws import messages as m
@@ -138,7 +138,7 @@ class FaultPlan:
     def disconnected(self, key: ClientKey) -> None:
         self._said.forget(key)
 
-    def take(self, at: datetime) -> tuple[tuple[ClientKey, m.ServerMessage], ...]:
+    def take(self, at: datetime) -> tuple[tuple[ClientKey, Said], ...]:
         """What is to be sent now, in order."""
         self._said.gather(at)
         return self._said.take()

@@ -13,7 +13,7 @@ from protocol.exchange.contract_key import contract_key
 from protocol.exchange.fault_armed import Occasion
 from protocol.exchange.fault_base import Family
 from protocol.exchange.fault_rewriting import as_delayed, stale_statuses, without_perm_id
-from protocol.exchange.fault_words import FEED, MESSAGE_WORDS, NEWS, ORDER_FILLED
+from protocol.exchange.fault_words import FEED, MESSAGE_WORDS, NEWS, ORDER_FILLED, TICKS
 from protocol.exchange.faults import (
     ChangeAccounts,
     DelayMessages,
@@ -24,9 +24,10 @@ from protocol.exchange.faults import (
     StaleStatus,
     ZeroPermId,
 )
-from protocol.exchange.tws_clients import ClientKey
+from protocol.exchange.tws_clients import ClientKey, Said
 from protocol.exchange.tws_server import TwsServer
 from protocol.tws import messages as m
+from protocol.tws.tick_bursts import LineTicks
 
 if TYPE_CHECKING:
     from protocol.exchange.fault_plan import FaultPlan
@@ -80,9 +81,9 @@ class SaidFaults:
 
     def __init__(self, server: TwsServer, plan: FaultPlan) -> None:
         self._server, self._plan = server, plan
-        self._inbox: deque[tuple[ClientKey, m.ServerMessage, bool]] = deque()
+        self._inbox: deque[tuple[ClientKey, Said, bool]] = deque()
         self._passing = False
-        self._out: list[tuple[ClientKey, m.ServerMessage]] = []
+        self._out: list[tuple[ClientKey, Said]] = []
         self._overtaken: dict[ClientKey, list[_Overtaken]] = {}
         self._lines: dict[tuple[ClientKey, int], tuple[str, bool]] = {}
         self.conditions = Conditions()
@@ -124,21 +125,30 @@ class SaidFaults:
 
     def gather(self, at: datetime, *, asked: bool = False) -> None:
         """Take what the server says; `asked`: it answers a request for what has been said before."""
-        self.push(self._server.take(), at, asked=asked)
+        self.push(self._server.take_packed(), at, asked=asked)
 
-    def push(
-        self, said: Iterable[tuple[ClientKey, m.ServerMessage]], at: datetime, *, asked: bool = False
-    ) -> None:
+    def push(self, said: Iterable[tuple[ClientKey, Said]], at: datetime, *, asked: bool = False) -> None:
         self._inbox += [(key, message, asked) for key, message in said]
         if self._passing:
             return  # a fault of a message said something: that comes behind what is on its way already
         self._passing = True
         while self._inbox:
             key, message, was_asked = self._inbox.popleft()
-            self._pass(key, message, at, asked=was_asked)
+            if not isinstance(message, LineTicks):
+                self._pass(key, message, at, asked=was_asked)
+            elif self._leaves_ticks_alone:
+                self._out.append((key, message))
+            else:
+                for tick in message.messages():
+                    self._pass(key, tick, at, asked=was_asked)
         self._passing = False
 
-    def take(self) -> tuple[tuple[ClientKey, m.ServerMessage], ...]:
+    @property
+    def _leaves_ticks_alone(self) -> bool:
+        """Nothing looks at ticks, nor counts them: they may stay together, as they are cheapest to send."""
+        return not (self.conditions.any or self._overtaken or any(map(self._plan.waits_for, TICKS)))
+
+    def take(self) -> tuple[tuple[ClientKey, Said], ...]:
         out, self._out = self._out, []
         return tuple(out)
 

@@ -180,7 +180,7 @@ class Matching:
                 self.cancel(at, child, "The parent order has ended.")
             elif parent.now.total != child.now.parent_quantity or parent.view.remaining:
                 total = brackets.total_after_parent_end(
-                    child.now, parent.view.filled, self._settings.child_activation
+                    child.now, parent.view.filled, self._settings.child_activation, self.book.elder(child)
                 )
                 self._resize(at, child, total, "the parent ended partly filled")
 
@@ -191,8 +191,9 @@ class Matching:
             if not child.now.live:
                 continue
             total = brackets.total_after_parent_fill(
-                child.now, filled_before, parent.view.filled, self._settings.child_activation
-            )
+                child.now, filled_before, parent.view.filled, self._settings.child_activation,
+                self.book.elder(child),
+            )  # fmt: skip
             if total == 0 or (total == child.now.total and not child.now.waits_for_parent):
                 continue
             record = _with_total(child.now, total)
