@@ -132,3 +132,15 @@ class Executions:
                 )
                 self._take(smaller)
                 out.tell(smaller.symbol, smaller)
+
+    # --- what they cost ---------------------------------------------------------------------------
+
+    def commission(self, message: tws.CommissionReport, out: Outbox) -> None:
+        """Told once; one that comes before its execution waits for it."""
+        report = self._by_id.get(message.exec_id)
+        if report is None:
+            self._early[message.exec_id] = message
+        elif message.exec_id not in self._charged:
+            self._charged.add(message.exec_id)
+            charged = CommissionCharged(out.at, report.symbol, message.exec_id, exact(message.commission))
+            out.tell(report.symbol, charged)
