@@ -15,13 +15,14 @@ from typing import Final
 
 import attrs
 import trio
-import trio.testing
 
+from actors.chaos_defects import Flaw
 from actors.chaos_life import Countdown, Life, ShakyJournal
 from actors.chaos_process import Process
-from actors.deterministic import run_deterministically
+from actors.deterministic import JumpingClock, run_deterministically
 from actors.journal import Journal
 from actors.simulated_tws import SimulatedTws
+from protocol.chaos.defects import Defect
 from protocol.chaos.market import make_market
 from protocol.chaos.plan import (
     HEAL_S,
@@ -47,13 +48,16 @@ from protocol.chaos.timeline import (
     Looked,
     ProcessBegan,
     ProcessEnded,
+    Raised,
     Sent,
     Struck,
 )
 from protocol.events import BaseEvent
 from protocol.exchange.happenings import Happening
 from protocol.reports import LinkState
+from protocol.risk.words import KillLevel
 from protocol.tws.messages import ClientRequest
+from protocol.values import Symbol
 
 LOOK_EVERY_LOOP_S: Final = 5.0
 COMPARE_EVERY_LOOP_S: Final = 280.0
@@ -123,6 +127,7 @@ class Episode:
         self.lives = 0
         self._healed = self._over = False
         self._told: set[Prediction] = set()
+        self._flaws: dict[Symbol, Flaw] = {}
         self._flooded_at = float("-inf")
 
     async def play(self) -> None:
@@ -140,6 +145,8 @@ class Episode:
                 nursery.start_soon(self._pause, pause)
             for switch in self.plan.switches:
                 nursery.start_soon(self._switch, switch)
+            for defect in self.plan.defects:
+                nursery.start_soon(self._spoil, defect)
             nursery.start_soon(self._compare)
             await trio.sleep_until(self.plan.safety_s)
             self._heal()
@@ -160,6 +167,7 @@ class Episode:
             self.process = Process(
                 self.plan, life, journal,
                 dial=self.tws.connect_memory, on_sent=self._sender(life), arrived=self._prediction_arrived,
+                flaws=self._flaws,
             )  # fmt: skip
             nursery.start_soon(life.wait_for_death)
             why, expected = await self.process.live()
@@ -246,7 +254,7 @@ class Episode:
     async def _pause(self, pause: Pause) -> None:
         await trio.sleep_until(pause.at_s)
         clock = trio.lowlevel.current_clock()
-        assert isinstance(clock, trio.testing.MockClock)
+        assert isinstance(clock, JumpingClock)
         self._struck(Blow.PAUSE, "machine_paused", f"for {pause.lasts_s:g} s")
         clock.jump(pause.lasts_s)
 
@@ -258,10 +266,33 @@ class Episode:
         self._struck(Blow.PERSON, switch.kind, "")
         process.raise_level(switch.level)
         await trio.sleep_until(switch.off_s)
-        # Whoever lives then: the level has outlasted the one who was told.
+        # Whoever lives then: the level has outlasted the one who was told. A link that was severed has no
+        # clock before the level is lowered, and a process that dies of the word has not heard it.
+        severed, heard = switch.level is KillLevel.SEVER, False
+        while not heard:
+            process = self.process
+            if process is not None and process.life.alive and (severed or process.clock.known):
+                process.lower_level()
+                heard = process.life.alive
+            if not heard:
+                await trio.sleep(LOOK_EVERY_LOOP_S)
+
+    async def _spoil(self, defect: Defect) -> None:
+        """A defect is there, and later a person has mended it."""
+        await trio.sleep_until(defect.at_s)
+        flaw = self._flaws[defect.symbol] = Flaw(defect, self._raised)
+        if defect.mended_s is None:
+            return
+        await trio.sleep_until(defect.mended_s)
+        flaw.mended = True
         while (process := self.process) is None or not process.life.alive or not process.clock.known:
             await trio.sleep(LOOK_EVERY_LOOP_S)
-        process.lower_level()
+        process.system.release_symbol(defect.symbol)
+
+    def _raised(self, defect: Defect, count: int) -> None:
+        if count == 1:
+            self._struck(Blow.DEFECT, defect.kind.value, defect.symbol)
+        self._note(Raised(trio.current_time(), defect.kind, defect.symbol, count))
 
     # --- looks ------------------------------------------------------------------------------------
 
@@ -279,6 +310,8 @@ class Episode:
     def _heal(self) -> None:
         self._healed = True
         self.tws.disarm()
+        for flaw in self._flaws.values():
+            flaw.mended = True
         process = self.process
         if process is not None:
             process.life.disarm()

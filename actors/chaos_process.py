@@ -10,6 +10,7 @@ import orjson
 import outcome
 import trio
 
+from actors.chaos_defects import FlawedMailbox, Flaws
 from actors.chaos_life import Life, ShakyJournal, WatchedLink
 from actors.child import ChildState, TreeGaveUp
 from actors.journal import JournalFailed
@@ -56,14 +57,21 @@ class Process:
         dial: Callable[[], trio.abc.Stream],
         on_sent: Callable[[ClientRequest, float | None], None],
         arrived: Callable[[Prediction], None],
+        flaws: Flaws,
     ) -> None:
         self.life, self.journal, self.clock = life, journal, MarketClock()
         self._plan, self._dial_venue, self._on_sent, self._arrived = plan, dial, on_sent, arrived
         self._quoted_at: dict[Symbol, float] = {}
+        self._replayed: dict[Symbol, tuple[SymbolState, int]] = {}
+        """What the journal's rows give up to one of them: rows never change, and are read once."""
         self.system = TradingSystem(
             plan.settings, journal=journal, instance=INSTANCE, clock=self.clock, connect=self._dial,
             seed=plan.seed * 1000 + life.number, kills=plan.moments if life.number == 1 else (),
+            mailbox=FlawedMailbox,
         )  # fmt: skip
+        for symbol, mailbox in self.system.mailboxes.items():
+            assert isinstance(mailbox, FlawedMailbox)
+            mailbox.flaws, mailbox.symbol = flaws, symbol
         self.desk = SignalDesk(
             symbols=plan.symbols, journal=journal, deliver=self.system.take_signal, clock=self.clock,
             judged=self._judged,
@@ -166,9 +174,10 @@ class Process:
         actor = self.system.symbols[symbol]
         if not (actor.ready and self.life.alive) or actor.mailbox.in_hand is not None:
             return None
-        state = SymbolState.begin(symbol)
-        for event in self.journal.read(stream_of(symbol)):
-            state = evolve(state, event)
+        state, after = self._replayed.get(symbol, (SymbolState.begin(symbol), 0))
+        for row in self.journal.rows(stream_of(symbol), after=after):
+            state, after = evolve(state, row.event), row.seq
+        self._replayed[symbol] = state, after
         return state == actor.state
 
     def unknown_orders(self) -> int:

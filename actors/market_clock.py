@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 import trio
 
@@ -23,6 +24,7 @@ class MarketClock:
         self._anchor_market = start if start is not None else datetime.fromtimestamp(0, UTC)
         self._anchor_loop: float | None = None
         self._latest = self._anchor_market
+        self._looked_loop_s = -inf
         self._followers: list[Callable[[], None]] = []
 
     def follow(self, follower: Callable[[], None]) -> None:
@@ -37,7 +39,11 @@ class MarketClock:
     def now(self) -> datetime:
         if self._anchor_loop is None:
             return self._latest
-        elapsed_s = (trio.current_time() - self._anchor_loop) * self.speed
+        loop_s = trio.current_time()
+        if loop_s == self._looked_loop_s:
+            return self._latest  # on a mock clock, many ask at one moment
+        self._looked_loop_s = loop_s
+        elapsed_s = (loop_s - self._anchor_loop) * self.speed
         now = self._anchor_market + timedelta(seconds=elapsed_s)
         if now < self._latest:
             return self._latest
@@ -47,7 +53,7 @@ class MarketClock:
     def set(self, market: datetime) -> None:
         """The broker says that it is `market` now."""
         self._anchor_market, self._anchor_loop = market, trio.current_time()
-        self._latest = max(self._latest, market)
+        self._latest, self._looked_loop_s = max(self._latest, market), -inf
         for follower in self._followers:
             follower()
 

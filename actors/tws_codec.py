@@ -26,6 +26,7 @@ from ibapi.order import Order as IbOrder
 from ibapi.order_state import OrderState as IbOrderState
 from ibapi.server_versions import MAX_CLIENT_VER
 
+from actors.tws_repeats import Repeats
 from actors.tws_values import columns, fill, optional_float, read_from, size, text
 from protocol.session_words import Inbound, Undecodable
 from protocol.tws import messages as tws
@@ -62,6 +63,7 @@ class TwsCodec:
         self._client = client
         self._decoder = Decoder(self._answers, server_version)
         self._split_id = len(inspect.signature(self._decoder.interpret).parameters) == 2
+        self._repeats = Repeats(self._interpret)
 
     def encode(self, request: tws.ClientRequest) -> bytes:
         """The whole frame. Raises `EncodeRefused`."""
@@ -85,7 +87,7 @@ class TwsCodec:
                 if tick is not None:
                     messages.append(tick)
                 else:
-                    messages += self._interpret(payload)
+                    messages += self._repeats.read(payload)
             except Exception as problem:
                 messages.append(Undecodable(payload, f"{type(problem).__name__}: {problem}"))
         return messages

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from protocol.chaos.scene import Scene
-from protocol.chaos.timeline import Entry
+from protocol.chaos.timeline import Blow, Entry, ProcessBegan, ProcessEnded, Struck
 from protocol.journal_checks import Violation
 
 MAX_VIOLATIONS: Final = 20
@@ -85,3 +85,35 @@ class Stretch:
         bound_s = disturbed_s if self._disturbed else calm_s
         self._told = self.lasted_s > bound_s + self._scene.answer_s
         return self._told
+
+
+class Bounds(Checker):
+    """Laws with a bound of the loop's clock: what is due, by name, and until when. `met` is to be called."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.due: dict[str, float] = {}
+
+    def pass_time(self) -> None:
+        late = [name for name, until in self.due.items() if self.scene.loop_s > until]
+        for name in late:
+            del self.due[name]
+            self.hold(False, self.describe(name))
+
+    def see(self, entry: Entry) -> None:
+        match entry:
+            case ProcessBegan() | ProcessEnded() | Struck(blow=Blow.PROCESS | Blow.DISK):
+                self.due.clear()
+            case Struck(blow=Blow.PAUSE, what=what):
+                # Nothing runs meanwhile, and the clock goes on.
+                lasts_s = float(what.split()[1])
+                self.due = {name: until + lasts_s for name, until in self.due.items()}
+            case _:
+                pass
+
+    def met(self, name: str) -> None:
+        if self.due.pop(name, None) is not None:
+            self.checked += 1
+
+    def describe(self, name: str) -> str:
+        raise NotImplementedError

@@ -18,6 +18,7 @@ from protocol.chaos.timeline import (
     Journalled,
     Looked,
     ProcessEnded,
+    Raised,
     Struck,
 )
 from protocol.events import ActorExitedEvent, ActorStartedEvent, ReconciledEvent
@@ -30,7 +31,7 @@ RECORDED_S: Final = 3.0
 """For an exit to be recorded: a child may take two seconds to end before it counts as stuck."""
 NOTICED_S: Final = 36.0
 FRESH_S: Final = 15.0
-INJECTED: Final = ("JournalFailed", "BrokerRefused", "NoBroker")
+INJECTED: Final = ("JournalFailed", "BrokerRefused", "NoBroker", "Flawed")
 """Ends that faults of an episode bring about by right."""
 
 
@@ -64,7 +65,7 @@ class _Death:
 
 
 class Mended(Checker):
-    """Whoever is killed has its exit in the journal, and is there again within a second."""
+    """Whoever is killed, or crashes, is there again within a second, or is shut away."""
 
     invariant = "INV-20"
 
@@ -85,6 +86,10 @@ class Mended(Checker):
         match entry:
             case Struck(blow=Blow.ACTOR, what=what):
                 self._deaths.append(_Death(entry.loop_s, self.scene.process, what))
+            case Raised(symbol=symbol):
+                self._deaths.append(_Death(entry.loop_s, self.scene.process, f"symbol:{symbol}"))
+            case Journalled(event=ActorExitedEvent(actor=actor, decision="quarantine")):
+                self._deaths = [death for death in self._deaths if death.name != actor]
             case Journalled(event=ActorStartedEvent(actor=actor)):
                 for death in self._deaths:
                     if death.name == actor and entry.loop_s > death.loop_s - 1e-9:
@@ -117,6 +122,8 @@ class Recorded(Checker):
         match entry:
             case Struck(blow=Blow.ACTOR, what=what):
                 self._waiting.append(_Death(entry.loop_s, self.scene.process, what))
+            case Raised(symbol=symbol):
+                self._waiting.append(_Death(entry.loop_s, self.scene.process, f"symbol:{symbol}"))
             case Journalled(event=ActorExitedEvent(actor=actor)):
                 self._exits.append((entry.loop_s, actor))
             case _:

@@ -16,6 +16,8 @@ CALM_S: Final = 2.0
 """The bound where nothing stands in the way."""
 DISTURBED_S: Final = 15.0
 """Flat or covered again after whatever has been done to the stop."""
+THIN_S: Final = 60.0
+"""While a market order for all of it is at work, how soon it fills is the market's business."""
 POLL_S: Final = 36.0
 """What somebody else trades on the account is told to nobody; it is found when the books are polled."""
 
@@ -92,7 +94,10 @@ class Covered(_PerSymbol):
         flattening = truth.stops(symbol) + self.scene.closing(symbol) >= abs(truth.ours(symbol))
         warned = self.scene.word.alarmed_at.get(symbol, -1.0) >= stretch.began_at - CALM_S
         calm_s = DISTURBED_S if flattening and warned else CALM_S
-        if stretch.too_long(calm_s, DISTURBED_S):
+        at_market = self.scene.closing(symbol, at_market=True) >= abs(truth.ours(symbol))
+        if at_market and warned:
+            calm_s = THIN_S
+        if stretch.too_long(calm_s, max(calm_s, DISTURBED_S)):
             self.violate(f"{self.describe(symbol)} for {stretch.lasted_s:.1f} s")
 
 

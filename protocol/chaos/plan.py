@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from protocol.chaos.defects import Defect, draw_defects, draw_hush
 from protocol.chaos.market import Temper, draw_tempers
 from protocol.chaos.signals import Prediction, draw_predictions
 from protocol.chaos.strategy import draw_settings, most_shares
@@ -136,6 +137,7 @@ class EpisodePlan:
     pauses: tuple[Pause, ...]
     disk: tuple[DiskFailure, ...]
     switches: tuple[Switch, ...]
+    defects: tuple[Defect, ...]
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
@@ -172,20 +174,25 @@ def draw_plan(seed: int, minutes: float = 30.0, *, faults: bool = True) -> Episo
         venue=VenueSettings(child_activation=shape.choice(tuple(ChildActivation))),
         tws=TwsSettings(),
         predictions=draw_predictions(random("predictions"), symbols, start, safety_s),
-        faults=(), crashes=(), kills=(), moments=(), pauses=(), disk=(), switches=(),
+        faults=(), crashes=(), kills=(), moments=(), pauses=(), disk=(), switches=(), defects=(),
     )  # fmt: skip
     if not faults:
         return plan
+    defects = draw_defects(random("defects"), symbols, safety_s)
     return attrs.evolve(
         plan,
         tws=_draw_face(random("face")),
-        faults=draw_faults(Draw(random("faults"), symbols, start, safety_s)),
+        faults=(
+            *draw_faults(Draw(random("faults"), symbols, start, safety_s)),
+            *draw_hush(random("hush"), defects, plan.predictions, start),
+        ),
         crashes=_draw_crashes(random("crashes"), safety_s),
-        kills=_draw_kills(random("kills"), safety_s),
+        kills=(*_draw_kills(random("kills"), safety_s), *_draw_company(random("company"), defects)),
         moments=_draw_moments(random("moments"), symbols),
         pauses=_draw_pauses(random("pauses"), safety_s),
         disk=_draw_disk(random("disk"), safety_s),
         switches=_draw_switches(random("switches"), safety_s),
+        defects=defects,
     )
 
 
@@ -235,6 +242,15 @@ def _draw_kills(random: Random, safety_s: float) -> tuple[Kill, ...]:
     return tuple(
         Kill(at_s, random.choice(victims), random.random(), random.choice((0, 0, random.randint(1, 300))))
         for at_s in _times(random, safety_s, 8)
+    )
+
+
+def _draw_company(random: Random, defects: tuple[Defect, ...]) -> tuple[Kill, ...]:
+    """Others who die while a symbol falls again and again: nobody may have to wait for it."""
+    return tuple(
+        Kill(round(defect.at_s + random.uniform(0.05, 3), 3), Victim.SYMBOL, random.random())
+        for defect in defects
+        for _ in range(random.choice((0, 2, 6)))
     )
 
 

@@ -27,6 +27,7 @@ from protocol.chaos.timeline import (
 )
 from protocol.control_events import KillLevelEvent, LockEvent, UnlockEvent
 from protocol.events import (
+    ActorExitedEvent,
     ActorStartedEvent,
     AlarmEvent,
     BaseEvent,
@@ -106,8 +107,9 @@ class Truth:
             case PositionChanged(contract=contract, quantity=quantity):
                 symbol = Symbol(contract_key(contract))
                 self.positions[symbol] = quantity
-                if quantity == 0:
-                    # Whose shares they were has no meaning any more: what comes now begins anew.
+                if quantity == 0 and not any(ref_of(order) for order in self.live_of(symbol)):
+                    # Whose shares they were has no meaning any more: what comes now begins anew. With an
+                    # exit of ours still at work, what it does then is what somebody else's trade left.
                     self._own[symbol] = 0
             case (
                 Executed(order=order, execution=execution)
@@ -219,6 +221,8 @@ class Word:
         self.intents: dict[OrderRef, Intent] = {}
         self.by_id: dict[int, OrderRef] = {}
         self.epochs: dict[str, int] = {}
+        self.quarantined: set[Symbol] = set()
+        """Symbols whose actors are shut away."""
         self.held: dict[Symbol, str] = {}
         self.holds: dict[Symbol, int] = {}
         """How often each symbol was put on hold."""
@@ -249,6 +253,9 @@ class Word:
                     self.intents[ref].order_id = order_id
             case ActorStartedEvent(actor=actor, epoch=epoch):
                 self.epochs[actor] = epoch
+                self.quarantined.discard(symbol_of(actor))
+            case ActorExitedEvent(actor=actor, decision="quarantine"):
+                self.quarantined.add(symbol_of(actor))
             case HoldEvent(symbol=symbol, reason=reason):
                 self.held[symbol] = reason
                 self.holds[symbol] = self.holds.get(symbol, 0) + bool(reason)
@@ -280,6 +287,11 @@ class Word:
 
     def position(self, symbol: Symbol) -> int:
         return self._positions.get(symbol, 0)
+
+
+def symbol_of(actor: str) -> Symbol:
+    """Whose actor it is, by its name in the tree."""
+    return Symbol(actor.removeprefix("symbol:"))
 
 
 class Scene:
@@ -319,13 +331,17 @@ class Scene:
         """Whether something has lately been done to orders, to messages, or to the system itself."""
         return self.loop_s < self._disturbed_until
 
-    def closing(self, symbol: Symbol) -> int:
-        """Shares of our orders at work that close at the market: a target that was turned into one, too."""
+    def closing(self, symbol: Symbol, *, at_market: bool = False) -> int:
+        """Shares of our orders at work that close at the market: a target that was turned into one, too,
+        unless only market orders count (`at_market`)."""
         side = "SELL" if self.truth.position(symbol) > 0 else "BUY"
         return sum(
             order.remaining
             for order in self.truth.live_of(symbol)
-            if order.order.action == side and works(order) and self._closes(ref_of(order))
+            if order.order.action == side
+            and works(order)
+            and self._closes(ref_of(order))
+            and (not at_market or order.order.order_type == "MKT")
         )
 
     def _closes(self, ref: OrderRef | None) -> bool:
@@ -356,6 +372,7 @@ class Scene:
                     self._disturb(0.0)
             case ProcessBegan(process=process):
                 self.process, self.alive, self.link = process, True, "down"
+                self.word.quarantined.clear()
                 self._disturb(0.0)
             case ProcessEnded():
                 self.alive = False
@@ -371,9 +388,13 @@ class Scene:
                 self._disturb(0.0)
         self.word.take(process, self.loop_s, event)
 
+    def lasts_s(self, kind: str) -> float:
+        """The longest that a fault of this kind is felt in this episode."""
+        return max(self._lasts.get(kind, 0.0), LINGERING_S.get(kind, 0.0))
+
     def _fault(self, kind: str) -> None:
         self._count(kind)
-        lasts_s = max(self._lasts.get(kind, 0.0), LINGERING_S.get(kind, 0.0))
+        lasts_s = self.lasts_s(kind)
         if kind in WIRE_KINDS:
             self._hindered_until = max(self._hindered_until, self.loop_s + lasts_s)
         if kind not in QUIET_KINDS:

@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from protocol.chaos.defects import DefectKind
 from protocol.chaos.plan import CrashPoint, DiskFault, Victim
 from protocol.chaos.signals import SignalKind
 from protocol.chaos.verdict import EpisodeVerdict
@@ -20,7 +21,7 @@ ENOUGH_SEEDS: Final = 200
 PAUSED: Final = "machine_paused"
 ALL_KINDS: Final = (
     *sorted(KINDS), *(point.value for point in CrashPoint), *(victim.value for victim in Victim),
-    *(fault.value for fault in DiskFault), PAUSED,
+    *(fault.value for fault in DiskFault), PAUSED, *(kind.value for kind in DefectKind),
     *(f"kill_level_{level.name.lower()}" for level in tuple(KillLevel)[1:]),
     *(kind.value for kind in SignalKind if kind is not SignalKind.GENUINE),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
+from protocol.chaos.defects import DefectKind
 from protocol.events import BaseEvent
 from protocol.exchange.happenings import Happening
 from protocol.tws.messages import ClientRequest
@@ -76,6 +77,7 @@ class Blow(enum.Enum):
     DISK = "disk failed"
     PERSON = "a person's word"
     SIGNAL = "signal fault"
+    DEFECT = "defect in a symbol"
 
 
 @attrs.frozen
@@ -87,6 +89,16 @@ class Struck:
     blow: Blow
     kind: str
     what: str
+
+
+@attrs.frozen
+class Raised:
+    """The handler of a symbol is about to raise where a defect is; `count`: so many times by now."""
+
+    loop_s: float
+    kind: DefectKind
+    symbol: Symbol
+    count: int
 
 
 @attrs.frozen
@@ -147,6 +159,6 @@ class Looked:
 
 
 Entry: TypeAlias = (
-    Happened | FaultDone | Connected | Sent | Journalled | Struck | ProcessBegan | ProcessEnded | Compared
-    | Healed | Looked
+    Happened | FaultDone | Connected | Sent | Journalled | Struck | Raised | ProcessBegan | ProcessEnded
+    | Compared | Healed | Looked
 )  # fmt: skip

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
 
-from protocol.chaos import checks_books, checks_life, checks_orders, checks_protection
+from protocol.chaos import (
+    checks_books,
+    checks_broker,
+    checks_life,
+    checks_orders,
+    checks_protection,
+    checks_supervision,
+)
 from protocol.chaos.checker import Checker
 from protocol.chaos.checks_life import ComesRight, Mended, NoCrash
 from protocol.chaos.checks_protection import Covered
@@ -20,6 +28,7 @@ C = TypeVar("C", bound=Checker)
 
 CHECKERS = (
     *checks_protection.CHECKERS, *checks_orders.CHECKERS, *checks_books.CHECKERS, *checks_life.CHECKERS,
+    *checks_supervision.CHECKERS, *checks_broker.CHECKERS,
 )  # fmt: skip
 
 
@@ -42,22 +51,29 @@ class EpisodeVerdict:
     journal_rows: int
 
 
+def _overrides(checker: Checker, method: Callable[..., None]) -> bool:
+    return getattr(type(checker), method.__name__) is not method
+
+
 class Judge:
     """Sees every entry of one episode."""
 
     def __init__(self, plan: EpisodePlan) -> None:
         self.scene = Scene(plan)
         self.checkers: tuple[Checker, ...] = tuple(kind(self.scene) for kind in CHECKERS)
+        # Thousands of entries, and most checkers look at one of the two only.
+        self._passing = [each.pass_time for each in self.checkers if _overrides(each, Checker.pass_time)]
+        self._seeing = [each.see for each in self.checkers if _overrides(each, Checker.see)]
         self._kills = self._crashes = self._restarts = self._trades = self._rows = 0
 
     def see(self, entry: Entry) -> None:
         if entry.loop_s > self.scene.loop_s:
             self.scene.pass_time(entry.loop_s)
-            for checker in self.checkers:
-                checker.pass_time()
+            for pass_time in self._passing:
+                pass_time()
         self.scene.take(entry)
-        for checker in self.checkers:
-            checker.see(entry)
+        for see in self._seeing:
+            see(entry)
         match entry:
             case Journalled(event=event):
                 self._rows += 1

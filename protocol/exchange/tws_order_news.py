@@ -309,7 +309,9 @@ class OrderNews:
         order_id = self._order_id(execution)
         if order_id == 0 and self._settings.unset_manual_id:
             order_id = UNSET_ID
-        return exec_details(attrs.evolve(execution, order_id=order_id), version, req_id)
+        if order_id != execution.order_id:
+            execution = attrs.evolve(execution, order_id=order_id)
+        return exec_details(execution, version, req_id)
 
     def _order_id(self, execution: VenueExecution) -> int:
         return execution.order_id or self._bound.get(execution.perm_id, 0)

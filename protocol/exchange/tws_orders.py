@@ -5,6 +5,7 @@ In which order they come is in `tws_sequences`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -87,10 +88,16 @@ def held_until_open(order: VenueOrder, opens: datetime) -> ErrorMessage:
 
 def exec_details(execution: VenueExecution, version: int, req_id: int = -1) -> ExecDetails:
     """An execution, live (`req_id` -1) or as the answer to a request; its exchange is where it traded."""
-    contract = attrs.evolve(execution.contract, exchange=execution.exchange)
+    told = _told_live(execution, version)
+    return told if req_id == -1 else ExecDetails(req_id, told.contract, told.execution)
+
+
+@functools.lru_cache(maxsize=4096)
+def _told_live(execution: VenueExecution, version: int) -> ExecDetails:
+    """Kept, since whoever polls is told all executions of the day each time."""
     return ExecDetails(
-        req_id,
-        contract,
+        -1,
+        attrs.evolve(execution.contract, exchange=execution.exchange),
         Execution(
             exec_id=execution.exec_id,
             time=write_time(execution.at, version),

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Final
 
 from protocol.position import ZERO
 from protocol.risk.ledger import ACCOUNT, Ledger
 from protocol.risk.protections import WantedLock
-from protocol.risk.reckoning import Reckoning, Watched, reference
+from protocol.risk.reckoning import Reckoning, Watched, exact, reference
 from protocol.risk.settings import RiskLimits
 from protocol.risk.words import LockKind, Surroundings
 from protocol.values import Symbol
@@ -51,9 +50,13 @@ def _fills_off_market(
     market = None if quote is None else reference(quote, limits)
     if market is None:
         return
-    furthest = max((fill.price for fill in fills), key=lambda price: abs(price - market))
+    prices = [fill.price for fill in fills]
+    most = exact(limits.max_fill_deviation) * market
+    if max(prices) - market <= most and market - min(prices) <= most:
+        return
+    furthest = max(prices, key=lambda price: abs(price - market))
     off = abs(furthest - market) / market
-    if off > Decimal(repr(limits.max_fill_deviation)):
+    if off > exact(limits.max_fill_deviation):
         reason = (
             f"a fill at {furthest} within {limits.fill_window_s:g} s is {off:.1%} from the market at "
             f"{market}; the limit is {limits.max_fill_deviation:.1%}"

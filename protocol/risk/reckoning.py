@@ -8,6 +8,7 @@ which also knows what others trade in it, but is told only every few minutes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -128,9 +129,15 @@ def reference(quote: Quote, limits: RiskLimits) -> Decimal | None:
     return None
 
 
+@functools.lru_cache(maxsize=4096, typed=True)
+def exact(number: float) -> Decimal:
+    """As it is written; the same few prices and limits are reckoned with every second."""
+    return Decimal(repr(number))
+
+
 def _price(tick: float | None) -> Decimal | None:
-    return Decimal(repr(tick)) if tick is not None and 0 < tick < NO_PRICE else None
+    return exact(tick) if tick is not None and 0 < tick < NO_PRICE else None
 
 
 def _agree(one: Decimal, other: Decimal, limits: RiskLimits) -> bool:
-    return abs(one - other) <= Decimal(repr(limits.max_fill_deviation)) * min(one, other)
+    return abs(one - other) <= exact(limits.max_fill_deviation) * min(one, other)
