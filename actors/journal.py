@@ -9,52 +9,41 @@ bit there, and `wal_damage` finds one in the WAL, which SQLite takes for a torn 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import os
 import sqlite3
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
+from actors.journal_check import DATABASE, SCHEMA, Findings, examine, tables
 from actors.known_secrets import KNOWN
+from actors.reserve import give_back, lay_by
 from actors.wal import wal_damage
-from protocol.events import BaseEvent
+from protocol.events import AlarmEvent, BaseEvent
 from protocol.journal import (
     GENESIS,
     SCHEMA_VERSION,
     JournalRow,
     UnreadableRow,
-    check_known,
     decode,
     encode,
     link,
     meta_check,
 )
 
-DATABASE, LOCK = "journal.sqlite3", "journal.lock"
+LOCK = "journal.lock"
 PAGE_ROWS = 200
 """Rows fetched at a time by a reader: short reads let checkpoints and other readers in."""
 CHECKPOINT_LOOP_S = 2.0
 
-_SCHEMA = """
-BEGIN;
-CREATE TABLE event (
-    seq INTEGER PRIMARY KEY, stream TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL,
-    payload BLOB NOT NULL, hash BLOB NOT NULL, wall REAL NOT NULL
-) STRICT;
-CREATE INDEX event_by_stream ON event (stream, seq);
-CREATE TABLE meta (
-    key TEXT PRIMARY KEY, value TEXT NOT NULL, hash BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-COMMIT;
-"""
-_EXPECTED_SCHEMA = sorted(
-    statement.strip() for statement in _SCHEMA.split(";") if statement.strip().startswith("CREATE")
-)
 _INSERT = "INSERT INTO event (seq, stream, kind, version, payload, hash, wall) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _ALL_ROWS = (
     "SELECT seq, stream, kind, version, payload FROM event"
@@ -99,6 +88,8 @@ class Journal:
         self._lock = lock
         self._followers: list[Follower] = []
         self._failure: str | None = None
+        self._last_at: datetime | None = None
+        self._recorded = False
         self._checkpointed = self._seq = 0
         self._hash = GENESIS
 
@@ -119,7 +110,7 @@ class Journal:
                 raise _damaged(path, damage)
             journal = cls(_connect(path), path=path, lock=lock, synchronous=synchronous)
             journal._check()
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             os.close(lock)
             raise JournalFailed(f"the journal {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -138,50 +129,24 @@ class Journal:
         return journal
 
     def _check(self) -> None:
-        """Prove what is there and find the end of the chain."""
+        """Prove what is there, find the end of the chain, and keep room for the last words."""
         try:
             self._check_rows()
-        except (JournalDamaged, UnreadableRow, sqlite3.DatabaseError):
+            if self.path is not None:
+                lay_by(self.path.parent)
+        except (JournalDamaged, UnreadableRow, sqlite3.DatabaseError, OSError):
             self._connection.close()
             raise
 
     def _check_rows(self) -> None:
-        where = self.path or Path(":memory:")
-        # Not quick_check, which does not compare an index with its table: a stream is read by it.
-        for (verdict,) in self._connection.execute("PRAGMA integrity_check"):
-            if verdict != "ok":
-                raise _damaged(where, f"SQLite's check says: {verdict}")
-        if not self._schema():
-            self._connection.executescript(_SCHEMA)
-        if self._schema() != _EXPECTED_SCHEMA:
-            raise _damaged(where, "its tables are not those of a journal")
-        rows = self._connection.execute(
-            "SELECT seq, stream, kind, version, payload, hash FROM event ORDER BY seq"
-        )
-        kinds = set()
-        for seq, stream, kind, version, payload, found in rows:
-            if seq != self._seq + 1:
-                raise _damaged(where, f"row {self._seq + 1} is missing")
-            self._hash = link(self._hash, seq, stream, kind, version, payload)
-            if found != self._hash:
-                raise _damaged(where, f"row {seq} is not what was written (its hash differs)")
-            kinds.add((kind, version))
-            self._seq = seq
-        for kind, version in kinds:
-            check_known(kind, version)
-        for key, value, found in self._connection.execute("SELECT key, value, hash FROM meta"):
-            if found != meta_check(key, value):
-                raise _damaged(where, f"the entry {key!r} is not what was written (its hash differs)")
-        # The index could still lead readers past rows that are there.
-        (indexed,) = self._connection.execute(
-            "SELECT count(*) FROM event INDEXED BY event_by_stream"
-        ).fetchone()
-        if indexed != self._seq:
-            raise _damaged(where, f"the index holds {indexed} of {self._seq} rows")
-
-    def _schema(self) -> list[str]:
-        found = self._connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
-        return sorted(sql for (sql,) in found)
+        found = examine(self._connection)
+        if found.damage:
+            raise _damaged(self.path or Path(":memory:"), _told(found))
+        if found.unreadable:
+            raise UnreadableRow(found.unreadable[0])
+        if not tables(self._connection):
+            self._connection.executescript(SCHEMA)
+        self._seq, self._hash = found.rows, found.head_hash
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -196,6 +161,17 @@ class Journal:
         if self._failure is not None:
             raise JournalFailed(self._failure)
         events = [KNOWN.clean_event(event) for event in events]
+        self._last_at = events[-1].at
+        try:
+            self._write(stream, events)
+        except sqlite3.Error as error:
+            self._fail(error)
+            self.record_failure()
+            raise JournalFailed(self._failure) from error
+        for follower in self._followers:
+            follower(stream, events)
+
+    def _write(self, stream: str, events: Sequence[BaseEvent]) -> None:
         seq, chain, wall = self._seq, self._hash, time.time()
         rows = []
         for event in events:
@@ -203,22 +179,41 @@ class Journal:
             kind, payload = type(event).__name__, encode(event)
             chain = link(chain, seq, stream, kind, SCHEMA_VERSION, payload)
             rows.append((seq, stream, kind, SCHEMA_VERSION, payload, chain, wall))
-        try:
-            if len(rows) == 1:
-                self._connection.execute(_INSERT, rows[0])
-            else:
-                with self._connection:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                    self._connection.executemany(_INSERT, rows)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        if len(rows) == 1:
+            self._connection.execute(_INSERT, rows[0])
+        else:
+            with self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(_INSERT, rows)
         self._seq, self._hash = seq, chain
-        for follower in self._followers:
-            follower(stream, events)
 
-    def _failed(self, error: sqlite3.Error) -> JournalFailed:
+    def _fail(self, error: sqlite3.Error) -> str:
         self._failure = f"the journal {self.path} cannot be written: {error}"
-        return JournalFailed(self._failure)
+        return self._failure
+
+    def record_failure(self) -> None:
+        """Write down why this row is the last, in the room that is kept for it, and tell the followers.
+
+        To be called by the writer's thread, once a write has failed. Nothing else is written any more.
+        """
+        at = self._last_at if self._last_at is not None else self._last_moment()
+        if at is None or self._recorded:
+            return
+        self._recorded = True
+        text = f"{self._failure}: nothing is entered any more, protective stops stand at the broker"
+        halt = KNOWN.clean_event(AlarmEvent(at=at, code="JOURNAL_FAILED", text=text))
+        with contextlib.suppress(OSError, sqlite3.Error):
+            # Suppressed, since the disk may refuse this as well: the run ends for the reason it ends for.
+            if self.path is not None:
+                give_back(self.path.parent)
+            self._write("system", [halt])
+        for follower in self._followers:
+            follower("system", [halt])
+
+    def _last_moment(self) -> datetime | None:
+        with contextlib.suppress(sqlite3.Error):
+            return next((row.at for row in self.rows(after=self._seq - 1)), None)
+        return None
 
     def follow(self, follower: Follower) -> None:
         """Tell `follower(stream, events)` of everything appended from now on, after its commit.
@@ -238,6 +233,19 @@ class Journal:
     def head_hash(self) -> str:
         """The hash of the last row: equal for two journals exactly when all their rows are."""
         return self._hash.hex()
+
+    def hash_at(self, seq: int) -> str | None:
+        """The hash of a row, and with it of all before; None where there is no such row."""
+        found = self._connection.execute("SELECT hash FROM event WHERE seq = ?", (seq,)).fetchone()
+        return None if found is None else bytes(found[0]).hex()
+
+    def row_behind(self, stream: str, after: int, count: int) -> int | None:
+        """The `seq` of the `count`th row of a stream behind `after`; None where there are fewer."""
+        found = self._connection.execute(
+            "SELECT seq FROM event WHERE stream = ? AND seq > ? ORDER BY seq LIMIT 1 OFFSET ?",
+            (stream, after, count - 1),
+        ).fetchone()
+        return None if found is None else int(found[0])
 
     def rows(self, stream: str | None = None, *, after: int = 0) -> Iterator[JournalRow]:
         """The rows that exist now, of one stream or of all, with `seq` > `after`, in order."""
@@ -289,7 +297,9 @@ class Journal:
                 (key, value, meta_check(key, value)),
             )
         except sqlite3.Error as error:
-            raise self._failed(error) from error
+            self._fail(error)
+            self.record_failure()
+            raise JournalFailed(self._failure) from error
 
     def next_epoch(self, actor: str) -> int:
         """The number of the actor's next incarnation, from 1; never given twice, also not after a crash."""
@@ -314,14 +324,17 @@ class Journal:
         except sqlite3.Error as error:
             # Never tried again: after a failed fsync the kernel may have dropped what was unwritten
             # and report success the next time (PostgreSQL panics for this reason since 2018).
-            raise self._failed(error) from error
+            raise JournalFailed(self._fail(error)) from error
         self._checkpointed = seq
 
     def close(self) -> None:
         """Checkpoint, close, and let another process have the folder. Twice is once."""
         try:
-            if self.path is not None and self._lock is not None and self._failure is None:
+            if self._lock is not None and self._failure is None:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            elif self._lock is not None and sys.version_info >= (3, 12):
+                # Else the last connection checkpoints as it closes, and tries the fsync once more.
+                self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         finally:
             self._connection.close()
             if self._lock is not None:
@@ -333,14 +346,24 @@ async def keep(
     journal: Journal,
     *,
     period_loop_s: float = CHECKPOINT_LOOP_S,
+    then: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """The journal's actor: checkpoints every `period_loop_s`, off the loop's thread, for ever."""
+    """The journal's actor: checkpoints every `period_loop_s`, off the loop's thread, for ever.
+
+    `then` is called after each.
+    """
     task_status.started()
     while True:
         # A mock clock would jump over a thread's work, so a synchronous journal only rests here.
         await trio.sleep(math.inf if journal.synchronous else period_loop_s)
-        await trio.to_thread.run_sync(journal.checkpoint)
+        try:
+            await trio.to_thread.run_sync(journal.checkpoint)
+        except JournalFailed:
+            # Here and not in the thread: only the writer writes.
+            journal.record_failure()
+            raise
+        await then()
 
 
 def _connect(database: Path | str) -> sqlite3.Connection:
@@ -369,6 +392,10 @@ def _lock(folder: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
+
+
+def _told(found: Findings) -> str:
+    return f"{found.damage[0]}; the {found.rows} rows before are sound" if found.rows else found.damage[0]
 
 
 def _damaged(path: Path, what: str) -> JournalDamaged:

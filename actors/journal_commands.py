@@ -73,7 +73,65 @@ def why(
     return at_folder(state, lambda folder: program.why_so(folder, name, as_json=as_json))
 
 
+def trade(
+    name: Annotated[str, Parameter(help="A position (SLV:000001), or a symbol for its last trades.")],
+    /,
+    *,
+    state: State = None,
+    limit: Annotated[
+        int | None, Parameter(help="Of a symbol: its last N trades; 3 for people, all with --json.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """A trade from its signal to its last fill, step by step, with the market time between the steps."""
+    from actors import journal_program as program
+    from actors.control_program import at_folder
+
+    return at_folder(state, lambda folder: program.trade(folder, name, limit=limit, as_json=as_json))
+
+
+def verify(*, state: State = None, as_json: Json = False) -> int:
+    """Whether the journal can be relied on: 0 sound, 1 damaged (and from which row on), 2 there is none."""
+    from actors import journal_verify
+    from actors.control_program import at_folder
+
+    return at_folder(state, lambda folder: journal_verify.verify(folder, as_json=as_json))
+
+
+def show(
+    symbol: Annotated[str, Parameter(help="The symbol, such as SLV.")],
+    /,
+    *,
+    state: State = None,
+    as_json: Json = False,
+) -> int:
+    """The state of one symbol as the journal alone tells it: trade, orders, rules, values, last signals."""
+    from actors import journal_program as program
+    from actors.control_program import at_folder
+
+    return at_folder(state, lambda folder: program.show(folder, symbol, as_json=as_json))
+
+
+def positions(
+    *,
+    state: State = None,
+    closed: Annotated[bool, Parameter(negative="", help="Those that were closed, too.")] = False,
+    as_json: Json = False,
+) -> int:
+    """What is held and, with --closed, what closed positions made, as the journal alone tells it."""
+    from actors import journal_program as program
+    from actors.control_program import at_folder
+
+    return at_folder(state, lambda folder: program.positions(folder, closed=closed, as_json=as_json))
+
+
+def register_alone(app: App) -> None:
+    """All of them, for a program that knows no running system."""
+    for reading in (verify, trade, events, show, positions, signals, why):
+        app.command(reading)
+
+
 def register(app: App) -> None:
     """Give the sub-commands to the program."""
-    for reading in (events, signals, why):
+    for reading in (events, signals, why, trade, verify):
         app.command(reading, group=READ)

@@ -1,4 +1,4 @@
-"""The sub-commands that read a journal: events, show, positions, signals, why. None changes anything."""
+"""The sub-commands that read a journal: events, show, positions, signals, why, trade. They change nothing."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from actors.journal_tables import (
     event_rows,
     position_row,
     show_snapshot,
+    show_trade,
     signal_row,
     summary_row,
 )
@@ -34,6 +35,7 @@ from protocol.control_answers import SymbolTold
 from protocol.control_messages import plainly
 from protocol.event_text import (
     NEW_YORK,
+    SYMBOL_STREAM,
     BadQuestion,
     EventFilter,
     clock,
@@ -47,10 +49,13 @@ from protocol.event_text import (
 from protocol.journal import JournalRow, UnreadableRow
 from protocol.position_book import PositionBook
 from protocol.symbol_snapshot import SymbolWatch, signal_stories
+from protocol.trade_story import trade_stories
 from protocol.values import Symbol
 
 USAGE_EXIT = 2
-PROGRAM = "supervisor.py"
+PROGRAMS = ("supervisor.py", "journal.py")
+"""Both have these sub-commands; whoever was called names itself in what comes next."""
+SHOWN_TRADES = 3
 SHOWN_EVENTS = 100
 """The last events that a person is shown where no --limit says otherwise."""
 
@@ -89,7 +94,7 @@ def events(state: Path, asked: EventsAsked) -> int:
         if asked.follow:
             trio.run(_follow, log, wanted, head, asked.as_json)
         elif not asked.as_json:
-            _next(f"events --state {state} --follow", f"why SIGNAL_ID --state {state}")
+            next_is(f"events --state {state} --follow", f"why SIGNAL_ID --state {state}")
 
     return _answer(state, tell)
 
@@ -116,7 +121,7 @@ def show(state: Path, symbol: str, *, as_json: bool, live: SymbolTold | None = N
             show_snapshot(Screen(), told)
             if live is not None:
                 show_symbol(Screen(), live)
-            _next(f"events --state {state} --symbol {name}", f"signals --state {state} --symbol {name}")
+            next_is(f"events --state {state} --symbol {name}", f"signals --state {state} --symbol {name}")
 
     return _answer(state, tell)
 
@@ -142,7 +147,7 @@ def positions(state: Path, *, closed: bool, as_json: bool) -> int:
             screen.say(f"realized by trades that are not ours: ${book.outside}")
         last_one = records[-1].position_id if records else "SYMBOL:000001"
         more = "" if closed else " --closed"
-        _next(f"positions --state {state}{more}", f"why {last_one} --state {state}")
+        next_is(f"positions --state {state}{more}", f"why {last_one} --state {state}")
 
     return _answer(state, tell)
 
@@ -159,7 +164,7 @@ def signals(state: Path, *, symbol: str, refused: bool, as_json: bool) -> int:
             _write_json(story.to_dict() for story in stories)
             return
         Screen().table(SIGNAL_HEAD, (signal_row(story) for story in stories), right="confidence")
-        _next(f"why {stories[-1].signal_id if stories else 'SIGNAL_ID'} --state {state}")
+        next_is(f"why {stories[-1].signal_id if stories else 'SIGNAL_ID'} --state {state}")
 
     return _answer(state, tell)
 
@@ -176,9 +181,45 @@ def why_so(state: Path, name: str, *, as_json: bool) -> int:
             _write_json(to_json(row) for row in chain)
             return
         Screen().table(("id", "New York time", "event", "what"), chain_rows(chain), right="id")
-        _next(f"show {symbol_of(chain[-1].event)} --state {state}")
+        next_is(f"show {symbol_of(chain[-1].event)} --state {state}")
 
     return _answer(state, tell)
+
+
+def trade(state: Path, name: str, *, limit: int | None, as_json: bool) -> int:
+    """`name`: a symbol, for its last trades, or a position (SLV:000001)."""
+    symbol, number = _trade_named(name)
+
+    def tell(log: EventLog) -> None:
+        if limit is not None and limit < 1:
+            raise BadQuestion(f"--limit: must be at least 1, not {limit}")
+        stories = trade_stories(
+            log.rows(streams=("signals", "broker", SYMBOL_STREAM + symbol)), symbol, number
+        )
+        if not stories:
+            raise BadQuestion(f'"{name}": the journal knows no such trade; `positions --closed` lists them')
+        shown = stories if as_json and limit is None else stories[-(limit or SHOWN_TRADES) :]
+        if as_json:
+            _write_json(story.to_dict() for story in shown)
+            return
+        screen = Screen()
+        for story in shown:
+            show_trade(screen, story)
+            screen.say("")
+        if len(shown) < len(stories):
+            screen.say(f"the last {len(shown)} of {len(stories)} trades; --limit {len(stories)} shows all")
+        next_is(
+            f"why {shown[-1].signal_id or shown[-1].id} --state {state}", f"show {symbol} --state {state}"
+        )
+
+    return _answer(state, tell)
+
+
+def _trade_named(name: str) -> tuple[Symbol, int | None]:
+    symbol, colon, number = name.rpartition(":")
+    if colon and number.isdecimal():
+        return Symbol(symbol.upper()), int(number)
+    return Symbol(name.upper()), None
 
 
 # --- what they share --------------------------------------------------------------------------------
@@ -191,7 +232,7 @@ def _answer(state: Path, tell: Callable[[EventLog], None]) -> int:
             tell(log)
         sys.stdout.flush()
     except (NoJournal, BadQuestion, UnreadableRow) as wrong:
-        print(f"{PROGRAM}: {wrong}", file=sys.stderr)
+        print(f"{program()}: {wrong}", file=sys.stderr)
         return USAGE_EXIT
     except BrokenPipeError:
         # The reader (`head`, a pager) has seen enough; what is still buffered must go somewhere.
@@ -230,6 +271,13 @@ def _write_json(told: Iterable[dict[str, Any]]) -> None:
         sys.stdout.write(orjson.dumps(each).decode() + "\n")
 
 
-def _next(*commands: str) -> None:
+def next_is(*commands: str) -> None:
+    """Every command ends by naming the ones that lead on."""
     sys.stdout.flush()
-    print("next: " + "   or   ".join(f"{PROGRAM} {command}" for command in commands))
+    print("next: " + "   or   ".join(f"{program()} {command}" for command in commands))
+
+
+def program() -> str:
+    """What a person typed to get here."""
+    called = Path(sys.argv[0]).name
+    return called if called in PROGRAMS else PROGRAMS[0]

@@ -18,6 +18,8 @@ from protocol.position_record import PositionRecord, said
 from protocol.position_summary import TradeSummary
 from protocol.report import dollars
 from protocol.symbol_snapshot import SignalStory
+from protocol.trade_story import TradeStory, waits_s
+from protocol.values import Side
 
 PIPED_COLUMNS = 200
 """The width where there is no terminal to ask."""
@@ -117,6 +119,43 @@ def signal_row(story: SignalStory) -> Sequence[object]:
         clock(story.at), told["symbol"], told["signal"] or "?", confidence, told["verdict"], told["code"],
         told["reason"], told["signal_id"],
     )  # fmt: skip
+
+
+# --- one trade --------------------------------------------------------------------------------------
+
+STEP_HEAD = ("id", "New York time", "after", "step", "order", "what")
+
+
+def step_rows(story: TradeStory) -> Iterable[Sequence[object]]:
+    """Each step with the market time since the one before."""
+    for step, after_s in zip(story.steps, waits_s(story.steps), strict=True):
+        order = "" if step.ref is None else f"{step.ref.role}.r{step.ref.revision}"
+        yield step.event_id, clock(step.at), waited(after_s), step.step, order, step.text
+
+
+def waited(seconds: float) -> str:
+    """A wait as a person reads it; nothing for none."""
+    if not seconds:
+        return ""
+    if abs(seconds) < 1:
+        return f"{seconds * 1000:.0f} ms"
+    minutes, left_s = divmod(seconds, 60)
+    return f"{left_s:.1f} s" if not minutes else f"{minutes:.0f} min {left_s:.0f} s"
+
+
+def show_trade(screen: Screen, story: TradeStory) -> None:
+    side = "long" if story.side is Side.BUY else "short"
+    asked = f"by signal {story.signal_id}" if story.signal_id else "without a signal"
+    end = f"closed, {story.reason}" if story.reason else f"lives, holds {story.quantity:+d}"
+    screen.say(f"{story.id}: {side} {story.entered} by rule {story.rule}, {asked}; {end}")
+    screen.table(STEP_HEAD, step_rows(story), right="id after")
+    screen.say(
+        f"realized {dollars(story.realized_pnl)}, commission {dollars(story.commission)}, "
+        f"net {dollars(story.net_pnl)}"
+    )
+    times = "; ".join(f"{name.replace('_', ' ')} {waited(s) or '0 ms'}" for name, s in story.times_s.items())
+    if times:
+        screen.say(f"market time from {times}")
 
 
 # --- one symbol -------------------------------------------------------------------------------------

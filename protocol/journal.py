@@ -25,7 +25,10 @@ from protocol.events import BaseEvent, RuleValue
 from protocol.values import OrderRef
 
 SCHEMA_VERSION = 1
-"""Raised when an event changes in a way that defaults of new fields cannot express."""
+"""Of the events. A new kind, and a new field with a default, leave it as it is: rows that lack the field are
+read with the default. A field that is renamed, dropped, or means something else raises it, and `decode`
+then has to translate the rows of the versions before. A row of a later version is refused, as is one of a
+kind that nobody knows: whoever guesses what happened trades on a guess."""
 GENESIS = bytes(32)
 """The hash before the first row."""
 
@@ -97,21 +100,22 @@ def _to_ref(text: str, _: type[OrderRef]) -> OrderRef:
     return ref
 
 
-def _converter() -> Converter:
-    converter = Converter(forbid_extra_keys=True, detailed_validation=False)
-    converter.register_unstructure_hook(datetime, _from_instant)
-    converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
-    converter.register_unstructure_hook(float, _from_float)
-    converter.register_unstructure_hook(Decimal, _from_decimal)
-    converter.register_structure_hook(Decimal, lambda text, _: Decimal(text))
+def converter() -> Converter:
+    """A new one that knows all that events hold."""
+    made = Converter(forbid_extra_keys=True, detailed_validation=False)
+    made.register_unstructure_hook(datetime, _from_instant)
+    made.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+    made.register_unstructure_hook(float, _from_float)
+    made.register_unstructure_hook(Decimal, _from_decimal)
+    made.register_structure_hook(Decimal, lambda text, _: Decimal(text))
     # Values that rules keep are JSON's own; told apart by type, not guessed.
-    converter.register_structure_hook(RuleValue, lambda value, _: value)
-    converter.register_unstructure_hook(OrderRef, str)
-    converter.register_structure_hook(OrderRef, _to_ref)
-    return converter
+    made.register_structure_hook(RuleValue, lambda value, _: value)
+    made.register_unstructure_hook(OrderRef, str)
+    made.register_structure_hook(OrderRef, _to_ref)
+    return made
 
 
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     KeyError,
@@ -119,7 +123,8 @@ _UNREADABLE = (
     BaseValidationError,
     ForbiddenExtraKeysError,
 )
-_CONVERTER = _converter()
+"""What reading a payload raises when somebody else wrote it."""
+_CONVERTER = converter()
 _TO_PLAIN = {each: _CONVERTER.get_unstructure_hook(each) for each in KINDS.values()}
 _FROM_PLAIN = {name: _CONVERTER.get_structure_hook(each) for name, each in KINDS.items()}
 
@@ -137,7 +142,7 @@ def decode(kind: str, version: int, payload: bytes) -> BaseEvent:
     check_known(kind, version)
     try:
         event: BaseEvent = _FROM_PLAIN[kind](orjson.loads(payload), KINDS[kind])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UnreadableRow(f"the payload of this {kind} cannot be read: {error!r}") from error
     return event
 
@@ -146,8 +151,8 @@ def check_known(kind: str, version: int) -> None:
     """`UnreadableRow` if rows of this kind or version were written by another version of the system."""
     if kind not in KINDS:
         raise UnreadableRow(f"no event is called {kind!r} here: another version wrote this journal")
-    if version > SCHEMA_VERSION:
-        raise UnreadableRow(f"{kind!r} is of schema {version}, this version reads up to {SCHEMA_VERSION}")
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise UnreadableRow(f"{kind!r} is of schema {version}, this version reads 1 to {SCHEMA_VERSION}")
 
 
 # --- the chain ------------------------------------------------------------------------------------

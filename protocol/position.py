@@ -6,12 +6,12 @@ are exact decimals; an average is not rounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
-from types import MappingProxyType
 
 import attrs
 
+from protocol.growth import Growth
 from protocol.values import Side, Symbol
 
 ZERO = Decimal(0)
@@ -44,13 +44,13 @@ class Position:
     average_price: Decimal
     realized_pnl: Decimal
     commission: Decimal
-    executions: Mapping[str, Execution]
+    executions: Growth[str, Execution]
     """By the root of the execution id."""
-    commissions: Mapping[str, Decimal]
+    commissions: Growth[str, Decimal]
 
     @classmethod
     def empty(cls, symbol: Symbol) -> Position:
-        return cls(symbol, 0, ZERO, ZERO, ZERO, MappingProxyType({}), MappingProxyType({}))
+        return cls(symbol, 0, ZERO, ZERO, ZERO, Growth(), Growth())
 
     def knows(self, exec_id: str) -> bool:
         """Whether this execution, or a later revision of it, is already in the position."""
@@ -64,7 +64,7 @@ class Position:
             return self
         root, revision = split_exec_id(exec_id)
         corrected = root in self.executions
-        executions = {**self.executions, root: Execution(revision, side, quantity, price)}
+        executions = self.executions.adding(root, Execution(revision, side, quantity, price))
         if corrected:
             held = _fold(executions.values())
         else:
@@ -75,7 +75,7 @@ class Position:
             quantity=held[0],
             average_price=held[1],
             realized_pnl=held[2],
-            executions=MappingProxyType(executions),
+            executions=executions,
         )
 
     def charged(self, exec_id: str, commission: Decimal) -> bool:
@@ -91,7 +91,7 @@ class Position:
         return attrs.evolve(
             self,
             commission=self.commission - before + commission,
-            commissions=MappingProxyType({**self.commissions, root: commission}),
+            commissions=self.commissions.adding(root, commission),
         )
 
     def unrealized_pnl(self, price: Decimal) -> Decimal:

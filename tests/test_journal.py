@@ -21,7 +21,8 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors.journal import DATABASE, Journal, JournalDamaged, JournalFailed, JournalInUse, keep
+from actors.journal import Journal, JournalDamaged, JournalFailed, JournalInUse, keep
+from actors.journal_check import DATABASE
 from protocol import control_events
 from protocol import events as vocabulary
 from protocol.events import (
@@ -136,6 +137,8 @@ def test_kinds_versions_and_payloads_from_elsewhere_are_refused_by_name() -> Non
         decode("TeaEvent", 1, b"{}")
     with pytest.raises(UnreadableRow, match="schema 2"):
         decode("RunEvent", 2, encode(run_event(0)))
+    with pytest.raises(UnreadableRow, match="schema 0"):
+        decode("RunEvent", 0, encode(run_event(0)))
     with pytest.raises(UnreadableRow, match="RunEvent"):
         decode("RunEvent", 1, b'{"at": "yesterday"}')
     with pytest.raises(UnreadableRow, match="RunEvent"):
@@ -224,7 +227,7 @@ def test_epochs_and_small_facts_survive_and_an_epoch_is_never_given_twice(tmp_pa
     again.close()
 
 
-def test_a_write_that_failed_is_never_tried_again(tmp_path: Path) -> None:
+def test_a_write_that_failed_is_never_tried_again_and_only_the_failure_is_recorded(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path)
     journal.append("a", [run_event(0)])
     pages = journal._connection.execute("PRAGMA page_count").fetchone()[0]
@@ -235,7 +238,10 @@ def test_a_write_that_failed_is_never_tried_again(tmp_path: Path) -> None:
     journal._connection.execute("PRAGMA max_page_count = 1000000")
     with pytest.raises(JournalFailed, match="full"):
         journal.append("a", [run_event(2)])
-    assert list(journal.read()) == [run_event(0)]
+    written, failed = journal.read()
+    assert written == run_event(0)
+    assert isinstance(failed, AlarmEvent)
+    assert failed.code == "JOURNAL_FAILED"
     journal.close()
 
 
