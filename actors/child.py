@@ -6,12 +6,15 @@ import enum
 import hashlib
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from pathlib import PurePath
+from typing import Protocol
 
 import attrs
 import trio
 
 from actors.known_secrets import clean_text
+from protocol.events import ActorExitedEvent
 from protocol.supervision import Exit, ExitKind
 from protocol.supervision_plan import ChildPlan, SupervisorPlan
 
@@ -37,6 +40,16 @@ class TreeGaveUp(Exception):
         self.fatal = fatal
 
 
+class Mail(Protocol):
+    """What a supervisor knows of a child's mailbox, which outlives every incarnation."""
+
+    @property
+    def depth(self) -> int: ...
+    @property
+    def in_hand(self) -> object: ...
+    def owner_died(self, *, blame: bool = True) -> None: ...
+
+
 @attrs.frozen(kw_only=True)
 class ChildSpec(ChildPlan):
     """One child. `start` runs in a task and a cancel scope of its own, again for each incarnation.
@@ -50,6 +63,8 @@ class ChildSpec(ChildPlan):
     fatal: tuple[type[Exception], ...] = ()
     below: Callable[[], tuple[ChildStatus, ...]] | None = None
     """Of a supervisor: its own children."""
+    mailbox: Mail | None = None
+    """What its incarnation had in hand when it died is delivered once more to the next one."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +89,8 @@ class ChildState(enum.Enum):
 class ChildStatus:
     """A child as it is now. `restarts` counts incarnations after the first, in this run of the supervisor.
 
-    `below`: those of a supervisor's own children.
+    `recent`: the failures within the period that its intensity is about. `waiting`: the messages in its
+    mailbox; None for a child without one. `below`: those of a supervisor's own children.
     """
 
     id: str
@@ -83,6 +99,18 @@ class ChildStatus:
     restarts: int
     last_exit: Exit | None
     below: tuple[ChildStatus, ...] = ()
+    recent: int = 0
+    waiting: int | None = None
+
+
+@attrs.frozen
+class ChildCount:
+    """OTP's `count_children`: all that are known, those that live, and how many of all are of which kind."""
+
+    known: int
+    active: int
+    supervisors: int
+    workers: int
 
 
 @attrs.frozen
@@ -116,6 +144,8 @@ class Incarnation:
         """Why it is being ended, if somebody ends it."""
         self.error: Exception | None = None
         self.stuck = False
+        self.last_message = ""
+        """The name of the message that it had in hand when it ended."""
         self._on_ready = on_ready
 
     def started(self, value: None = None) -> None:  # noqa: ARG002 -- the face of trio.TaskStatus
@@ -157,11 +187,35 @@ class Child:
         if self.quarantine is not None:
             self.settled.set()
 
-    @property
-    def status(self) -> ChildStatus:
-        below = () if self.spec.below is None else self.spec.below()
+    def status(self, recent: int) -> ChildStatus:
+        """`recent`: its failures that count now."""
+        spec = self.spec
         return ChildStatus(
-            self.spec.id, self.state, self.epoch, max(0, self.lives - 1), self.last_exit, below
+            spec.id,
+            self.state,
+            self.epoch,
+            max(0, self.lives - 1),
+            self.last_exit,
+            () if spec.below is None else spec.below(),
+            recent,
+            None if spec.mailbox is None else spec.mailbox.depth,
+        )
+
+    def exited_event(
+        self, life: Incarnation, exit_: Exit, decision: str, delay_s: float, *, at: datetime
+    ) -> ActorExitedEvent:
+        """The end of a life as the journal keeps it."""
+        return ActorExitedEvent(
+            at=at,
+            actor=self.spec.id,
+            epoch=life.epoch,
+            exit=exit_.kind.value,
+            reason=exit_.reason,
+            decision=decision,
+            delay_s=delay_s,
+            traceback_hash=exit_.traceback_hash,
+            last_message=life.last_message,
+            restart_number=self.lives if decision == "restart" else 0,
         )
 
 

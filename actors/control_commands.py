@@ -202,6 +202,21 @@ def unlock(
 
 
 def restart(
+    actor: Annotated[str, Parameter(help="A symbol, such as SLV, or broker, router, custodian, …")],
+    /,
+    *,
+    why: Why = "",
+    state: State = None,
+    as_json: Json = False,
+) -> int:
+    """End an actor; it starts anew from its journal, all orders stay. Needs --why."""
+    from actors import control_program as program
+    from protocol.control_requests import RestartActor
+
+    return program.do(caller(state, as_json), RestartActor(actor=actor, why=why), "status")
+
+
+def quarantine(
     symbol: Annotated[str, Parameter(help="The symbol, such as SLV.")],
     /,
     *,
@@ -209,12 +224,12 @@ def restart(
     state: State = None,
     as_json: Json = False,
 ) -> int:
-    """End the actor of a symbol; it starts anew from its journal, its orders stay. Needs --why."""
+    """End the actor of a symbol for good; the custodian keeps its stop. Needs --why."""
     from actors import control_program as program
-    from protocol.control_requests import RestartSymbol
+    from protocol.control_requests import QuarantineSymbol
 
-    deed = RestartSymbol(symbol=symbol, why=why)
-    return program.do(caller(state, as_json), deed, f"show {symbol}", "status")
+    deed = QuarantineSymbol(symbol=symbol, why=why)
+    return program.do(caller(state, as_json), deed, f"release {symbol} --why TEXT", "status")
 
 
 def release(
@@ -335,5 +350,5 @@ def register(app: App) -> None:
         app.command(looking, group=LOOK)
     for branching in (limits, sources):
         app.command(branching)
-    for acting in (pause, resume, flatten, kill, lock, unlock, restart, release, stop):
+    for acting in (pause, resume, flatten, kill, lock, unlock, restart, quarantine, release, stop):
         app.command(acting, group=ACT)

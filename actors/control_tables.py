@@ -39,9 +39,9 @@ def show_status(screen: Screen, told: StatusTold) -> None:
     )
     if told.tree:
         screen.table(
-            ("actor", "state", "epoch", "restarts", "mail", "last exit"),
+            ("actor", "state", "epoch", "restarts", "recent", "mail", "last exit"),
             (_actor_row(actor) for actor in told.tree),
-            right="epoch restarts mail",
+            right="epoch restarts recent mail",
         )
     if told.locks:
         show_locks(screen, told.locks)
@@ -110,6 +110,7 @@ def _actor_row(actor: ActorTold) -> Sequence[object]:
         actor.state,
         actor.epoch,
         actor.restarts,
+        actor.recent or "",
         "" if actor.waiting is None else actor.waiting,
         actor.last_exit,
     )

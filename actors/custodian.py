@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from actors.child import ChildState
-from actors.mailbox import Lane, Mailbox
+from actors.mailbox import Lane, Mailbox, Poison
 from actors.market_clock import MarketClock
 from protocol.commands import AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
 from protocol.custody import Custody, Step, close_ref, custody_of, next_steps
@@ -29,6 +29,8 @@ from protocol.events import (
     ModifyOrderEvent,
     NewOrderEvent,
 )
+from protocol.executions import fill_event
+from protocol.foreign_shares import foreign_after
 from protocol.position import Position
 from protocol.reports import (
     CommissionCharged,
@@ -44,7 +46,8 @@ from protocol.values import OrderRef, OrderSpec, Symbol, Tick
 
 GRACE_LOOP_S: Final = 2.0
 """How long a symbol may be down before it is guarded: nearly every restart is over by then."""
-GLANCE_LOOP_S: Final = 0.25
+GLANCE_LOOP_S, GLANCE_S = 0.25, 15.0
+"""Between two glances, whichever is sooner: in a fast replay the end of the day is soon over."""
 AGAIN_LOOP_S: Final = 2.0
 """Between two looks at a symbol that is not safe yet."""
 ROUTINE_LOOP_S: Final = 30.0
@@ -74,14 +77,25 @@ class Guard:
     used: list[OrderRef]
     """References that orders of the symbol have had."""
     look_at: float
+    foreign: int = 0
+    """Shares of the position that somebody else holds, signed."""
     look: Custody | None = None
     refusals: dict[OrderRef, int] = attrs.field(factory=dict)
     naked_told: bool = False
+    day_ends: bool = False
+    """As of the last glance: when it begins to, the books are looked at out of turn."""
 
     @property
     def flat(self) -> bool:
         """Nothing is held, and nothing works, as far as the last look showed."""
-        return self.look is not None and self.look.position == 0 and not self.look.orders
+        return self.look is not None and self.look.size == 0 and not self.look.orders
+
+    def take(self, event: BaseEvent) -> None:
+        """Count an event of the symbol's stream."""
+        before, self.position = self.position, _moved(self.position, event)
+        self.foreign = foreign_after(self.foreign, before.quantity, self.position.quantity, event)
+        if isinstance(event, NewOrderEvent):
+            self.used.append(event.ref)
 
 
 class Custodian:
@@ -100,8 +114,10 @@ class Custodian:
         journal: Journal,
         clock: MarketClock,
         schedule: Schedule,
+        on_poison: Callable[[Poison[Heard]], None],
     ) -> None:
-        self.mailbox: Mailbox[Heard] = Mailbox()
+        # What it hears it can ask for again: one word that kills it is put aside.
+        self.mailbox: Mailbox[Heard] = Mailbox(on_poison=on_poison, keeps_poison=False)
         self.guards: dict[Symbol, Guard] = {}
         self._states, self._spec_of, self._epoch_of, self._stream_of = states, spec_of, epoch_of, stream_of
         self._instance, self._broker, self._journal = instance, broker, journal
@@ -143,7 +159,7 @@ class Custodian:
                 await self._watch()
                 if not self._down_since:
                     await self._fell.wait()
-                await trio.sleep(GLANCE_LOOP_S)
+                await trio.sleep(min(GLANCE_LOOP_S, GLANCE_S / self._clock.speed))
 
     # --- who is guarded ---------------------------------------------------------------------------
 
@@ -160,22 +176,25 @@ class Custodian:
             patient = state is not ChildState.QUARANTINED and now - since < GRACE_LOOP_S
             if symbol not in self.guards and not patient:
                 await self._begin(symbol, state)
+        ends = self._day_ends()
         for guard in tuple(self.guards.values()):
-            if now >= guard.look_at:
+            if now >= guard.look_at or (ends and not guard.day_ends):
                 guard.look_at = now + AGAIN_LOOP_S
                 self._broker.put(Lane.BROKER, AskSnapshot(guard.symbol, self._epoch_of(guard.symbol)))
+            guard.day_ends = ends
+
+    def _day_ends(self) -> bool:
+        return phase(self._schedule, self._clock.now()) is DayPhase.FLATTEN
 
     async def _begin(self, symbol: Symbol, state: ChildState) -> None:
-        position, used = Position.empty(symbol), []
+        guard = Guard(symbol, Position.empty(symbol), [], trio.current_time())
         for number, event in enumerate(self._journal.read(self._stream_of(symbol))):
-            position = _moved(position, event)
-            if isinstance(event, NewOrderEvent):
-                used.append(event.ref)
+            guard.take(event)
             if number % REPLAY_CHUNK == 0:
                 await trio.lowlevel.checkpoint()
         if self._states()[symbol] not in DOWN:
             return  # Its own actor came back meanwhile.
-        self.guards[symbol] = Guard(symbol, position, used, trio.current_time())
+        self.guards[symbol] = guard
         why = "in quarantine" if state is ChildState.QUARANTINED else "down"
         self._alarm(
             symbol, "GUARDED", f"its actor is {why}: the custodian keeps its stop in place, or closes it"
@@ -213,17 +232,16 @@ class Custodian:
         """Compare with what must be, and do the next thing for it."""
         self._book(guard, snapshot.executions)
         stubborn = (ref for ref, count in guard.refusals.items() if count >= STUBBORN_AFTER)
-        guard.look = look = custody_of(snapshot, self._spec_of, stubborn)
+        guard.look = look = custody_of(snapshot, self._spec_of, stubborn, guard.foreign)
         if not snapshot.tradable:
             return
         now = self._clock.now()
         trade = max((ref.trade for ref in guard.used), default=0)
-        ends = phase(self._schedule, now) is DayPhase.FLATTEN
         steps = next_steps(
             look,
             close_ref(self._instance, guard.symbol, trade, guard.used),
             now,
-            flatten=ends or guard.symbol in self._flatten,
+            flatten=self._day_ends() or guard.symbol in self._flatten,
         )
         self._tell_naked(guard, look)
         if steps:
@@ -232,7 +250,7 @@ class Custodian:
         guard.look_at = trio.current_time() + pause
 
     def _tell_naked(self, guard: Guard, look: Custody) -> None:
-        naked = abs(look.position) - look.covered
+        naked = look.size - look.covered
         if naked > 0 and not guard.naked_told:
             self._alarm(guard.symbol, "NAKED", f"{naked} of {look.position} shares have no working stop")
         guard.naked_told = naked > 0
@@ -242,19 +260,7 @@ class Custodian:
         for report in executions:
             if guard.position.knows(report.exec_id):
                 continue
-            at, common = self._clock.now(), {"exec_id": report.exec_id, "cause": report.exec_id}
-            fill: BaseEvent
-            if report.ref is None:
-                fill = ForeignFillEvent(
-                    at=at, symbol=guard.symbol, side=report.side, quantity=report.quantity,
-                    price=report.price, **common,
-                )  # fmt: skip
-            else:
-                fill = FillEvent(
-                    at=at, ref=report.ref, side=report.side, quantity=report.quantity, price=report.price,
-                    **common,
-                )  # fmt: skip
-            self._write(guard, [fill])
+            self._write(guard, [fill_event(report, self._clock.now())])
 
     # --- performing -------------------------------------------------------------------------------
 
@@ -270,14 +276,13 @@ class Custodian:
                 case ModifyOrderEvent(order=order):
                     command = ModifyOrder(symbol, epoch, order)
                 case NewOrderEvent(order=order):
-                    guard.used.append(order.ref)
                     command = PlaceOrders(symbol, epoch, (order,))
             self._broker.put(Lane.BROKER, command)
 
     def _write(self, guard: Guard, events: Sequence[BaseEvent]) -> None:
         self._journal.append(self._stream_of(guard.symbol), events)
         for event in events:
-            guard.position = _moved(guard.position, event)
+            guard.take(event)
 
     def _alarm(self, symbol: Symbol, code: str, text: str) -> None:
         alarm = AlarmEvent(at=self._clock.now(), code=code, text=f"{symbol}: {text}", symbol=symbol)

@@ -73,6 +73,10 @@ def _ignore_poison(_: Poison[T]) -> None:
     """For a mailbox without a supervisor around it."""
 
 
+def _ignore_crowd(_: Lane) -> None:
+    """For a mailbox of which nobody wants to hear that it is full."""
+
+
 class Mailbox(Generic[T]):
     """Messages of type T for one actor; `put_tick` only where T includes `Tick`.
 
@@ -84,10 +88,19 @@ class Mailbox(Generic[T]):
         self,
         *,
         on_poison: Callable[[Poison[T]], None] = _ignore_poison,
+        on_crowded: Callable[[Lane], None] = _ignore_crowd,
         signals_limit: int = SIGNALS_LIMIT,
         broker_high_water: int = BROKER_HIGH_WATER,
+        keeps_poison: bool = True,
     ) -> None:
-        self._on_poison = on_poison
+        """`on_crowded` hears once that a lane is at its limit, and again when it was half empty meanwhile.
+
+        `keeps_poison` False: its broker lane holds what can be asked for again, so that poison in it
+        becomes a dead letter like any other.
+        """
+        self._on_poison, self._on_crowded, self._keeps_poison = on_poison, on_crowded, keeps_poison
+        self._crowded = False
+        self._holds_signals = False
         self._signals_limit = signals_limit
         self._broker_high_water = broker_high_water
         self._lanes: tuple[deque[T], ...] = tuple(deque() for _ in Lane)
@@ -111,17 +124,26 @@ class Mailbox(Generic[T]):
         For ticks that may be conflated use `put_tick`; in the TICKS lane this keeps each one.
         """
         self._in += 1
-        if self._inline is not None and self._hand is None:
+        held = self._holds_signals and lane is Lane.SIGNALS
+        if self._inline is not None and self._hand is None and not held:
             self._handle_now(lane, message)
             return True
         waiting = self._lanes[lane]
         if lane is Lane.SIGNALS and len(waiting) >= self._signals_limit:
             self._dropped += 1
+            self._tell_crowded(lane)
             return False
         waiting.append(message)
-        if self._waiter is not None and self._inline is None:
+        if lane is Lane.BROKER and len(waiting) > self._broker_high_water:
+            self._tell_crowded(lane)
+        if self._waiter is not None and self._inline is None and not held:
             self._wake()
         return True
+
+    def _tell_crowded(self, lane: Lane) -> None:
+        if not self._crowded:
+            self._crowded = True
+            self._on_crowded(lane)
 
     def put_tick(self, tick: Tick) -> None:
         """Leave a tick; an unread one of the same kind is replaced in its place, extremes merged."""
@@ -166,7 +188,7 @@ class Mailbox(Generic[T]):
         handle(cast("T", self._hand))
         self.done()
         # The handler may have left something in its own mailbox.
-        if self.waiting:
+        if self._takeable:
             self._drain(handle)
 
     # --- the owner's side ----------------------------------------------------------------------
@@ -175,7 +197,7 @@ class Mailbox(Generic[T]):
         """Park until there is something to take. A checkpoint in any case."""
         if self._waiter is not None:
             raise trio.BusyResourceError("a mailbox has one owner, and somebody already waits on it")
-        if self.waiting:
+        if self._takeable:
             await trio.lowlevel.checkpoint()
             return
         await self._park()
@@ -191,7 +213,7 @@ class Mailbox(Generic[T]):
         while True:
             await trio.lowlevel.checkpoint()
             self._drain(handle, limit=DRAIN_LIMIT)
-            if not self.waiting:
+            if not self._takeable:
                 self._inline = handle
                 await self._park()
 
@@ -228,13 +250,18 @@ class Mailbox(Generic[T]):
             self._hand, self._hand_lane = self._control.popleft(), Lane.CONTROL
         elif self._broker:
             self._hand, self._hand_lane = self._broker.popleft(), Lane.BROKER
-        elif self._signals:
+        elif self._signals and not self._holds_signals:
             self._hand, self._hand_lane = self._signals.popleft(), Lane.SIGNALS
         elif self._kept_ticks:
             self._hand, self._hand_lane = self._kept_ticks.popleft(), Lane.TICKS
         elif self._ticks:
             first = next(iter(self._ticks))
             self._hand, self._hand_lane = cast("T", self._ticks.pop(first)), Lane.TICKS
+        if self._crowded:
+            self._crowded = (
+                len(self._broker) > self._broker_high_water // 2
+                or len(self._signals) > self._signals_limit // 2
+            )
         return self._hand
 
     def done(self) -> None:
@@ -258,7 +285,7 @@ class Mailbox(Generic[T]):
             return
         self._hand = None
         seen = any(other is message for other in self._suspects)
-        kept = lane is Lane.BROKER or not (blame and seen)
+        kept = (lane is Lane.BROKER and self._keeps_poison) or not (blame and seen)
         if kept:
             self._lanes[lane].appendleft(message)
         else:
@@ -269,11 +296,34 @@ class Mailbox(Generic[T]):
         elif blame:
             self._suspects.append(message)
 
+    def hold_signals(self) -> None:
+        """Signals wait, whatever else is taken, until `let_signals_go`: the owner cannot judge them yet."""
+        self._holds_signals = True
+
+    def let_signals_go(self) -> None:
+        """The signals that were held follow what else waits."""
+        self._holds_signals = False
+        if self._signals and self._waiter is not None and self._hand is None:
+            self._inline = None
+            self._wake()
+
+    def withdraw_signals(self) -> tuple[T, ...]:
+        """Take out every signal that waits: there is nobody who will ever judge it. They count as dropped."""
+        withdrawn = tuple(self._signals)
+        self._signals.clear()
+        self._dropped += len(withdrawn)
+        return withdrawn
+
     # --- for those who watch -------------------------------------------------------------------
 
     @property
+    def _takeable(self) -> bool:
+        signals = self._signals and not self._holds_signals
+        return bool(self._ticks or self._control or self._broker or signals or self._kept_ticks)
+
+    @property
     def waiting(self) -> bool:
-        """Whether anything waits to be taken."""
+        """Whether anything is still to be handled, held signals included."""
         return bool(self._ticks or self._control or self._broker or self._signals or self._kept_ticks)
 
     @property
@@ -287,8 +337,12 @@ class Mailbox(Generic[T]):
 
     @property
     def counts(self) -> MailboxCounts:
-        depth = sum(map(len, self._lanes)) + len(self._ticks) + (self._hand is not None)
-        return MailboxCounts(self._in, self._handled, self._conflated, self._dropped, depth)
+        return MailboxCounts(self._in, self._handled, self._conflated, self._dropped, self.depth)
+
+    @property
+    def depth(self) -> int:
+        """Messages that are not handled yet, the one in hand included."""
+        return sum(map(len, self._lanes)) + len(self._ticks) + (self._hand is not None)
 
 
 def _merged(unread: Tick, newer: Tick) -> Tick:

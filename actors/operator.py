@@ -16,7 +16,9 @@ import attrs
 
 from actors.child import ChildState
 from actors.overview import Overview, SourcesSeen
+from actors.system_views import SYMBOL_PREFIX
 from protocol.config_reading import suggest
+from protocol.contradictions import DIFFERS
 from protocol.control_answers import (
     Answer,
     Declined,
@@ -45,10 +47,11 @@ from protocol.control_requests import (
     LockSymbol,
     LowerKillLevel,
     Pause,
+    QuarantineSymbol,
     RaiseKillLevel,
     ReleaseSymbol,
     Request,
-    RestartSymbol,
+    RestartActor,
     Resume,
     SetTickers,
     StartSource,
@@ -58,7 +61,6 @@ from protocol.control_requests import (
 )
 from protocol.control_rows import MEANINGS, read_level
 from protocol.risk.words import KillLevel, LockKind
-from protocol.symbol import DIFFERS
 from protocol.values import Symbol
 
 STREAM: Final = "control"
@@ -84,7 +86,8 @@ class TreeHands(Protocol):
 
     def flatten(self, symbol: str, reason: str) -> None: ...
     def lift_hold(self, symbol: Symbol, who: str, why: str) -> None: ...
-    def restart_symbol(self, symbol: Symbol, why: str) -> object: ...
+    def restart_actor(self, actor: str, why: str) -> object: ...
+    def quarantine_symbol(self, symbol: Symbol, why: str) -> object: ...
     def release_symbol(self, symbol: Symbol) -> object: ...
 
 
@@ -213,8 +216,10 @@ class Operator:
                 return self._tighten(deed, who)
             case FlattenPositions():
                 return self._flatten(deed, who)
-            case RestartSymbol():
+            case RestartActor():
                 return self._restart(deed, who)
+            case QuarantineSymbol():
+                return self._quarantine(deed, who)
             case ReleaseSymbol():
                 return self._release(deed)
             case StartSource() | StopSource() | SetTickers():
@@ -361,18 +366,31 @@ class Operator:
 
     # --- actors and sources ---------------------------------------------------------------------------
 
-    def _restart(self, deed: RestartSymbol, who: str) -> _Intent:
-        symbol = self._symbol(deed.symbol)
-        state = self._view.child_of(symbol).state
+    def _restart(self, deed: RestartActor, who: str) -> _Intent:
+        shared = self._view.shared_actors()
+        name = deed.actor.lower()
+        symbol = None if name in shared else self._symbol(deed.actor)
+        state = shared[name].state if symbol is None else self._view.child_of(symbol).state
         if state is ChildState.QUARANTINED:
             raise ValueError(f"{symbol} is in quarantine; `release {symbol}` lets it out")
+        about = name if symbol is None else f"the actor of {symbol}"
         if state not in (ChildState.RUNNING, ChildState.STARTING):
-            raise ValueError(
-                f"the actor of {symbol} is not running ({state.value}): it is started anew anyway"
-            )
-        said = f"the actor of {symbol} starts anew, from its journal; its stop stands at the broker meanwhile"
+            raise ValueError(f"{about} is not running ({state.value}): it is started anew anyway")
+        said = f"{about} starts anew, from its journal; all stops stand at the broker meanwhile"
+        actor = name if symbol is None else SYMBOL_PREFIX + symbol
         why = f"restarted by {who}: {deed.why}"
-        return _Intent((said,), partial(self._tree.restart_symbol, symbol, why))
+        return _Intent((said,), partial(self._tree.restart_actor, actor, why))
+
+    def _quarantine(self, deed: QuarantineSymbol, who: str) -> _Intent:
+        symbol = self._symbol(deed.symbol)
+        if self._view.child_of(symbol).state is ChildState.QUARANTINED:
+            raise ValueError(f"{symbol} is in quarantine already; `release {symbol}` lets it out")
+        said = (
+            f"the actor of {symbol} ends and stays down; the custodian cancels entries and keeps the stop",
+            f"`release {symbol}` lets it out again",
+        )
+        why = f"shut away by {who}: {deed.why}"
+        return _Intent(said, partial(self._tree.quarantine_symbol, symbol, why))
 
     def _release(self, deed: ReleaseSymbol) -> _Intent:
         symbol = self._symbol(deed.symbol)

@@ -18,7 +18,7 @@ import attrs
 
 from actors.child import ChildState, ChildStatus
 from actors.sources import SourceStatus
-from actors.system import BROKER, ROUTER, TradingSystem
+from actors.system import TradingSystem
 from actors.system_views import SYMBOL_PREFIX
 from protocol.configuration_note import ConfigurationNote, note_of, read_note
 from protocol.control_answers import (
@@ -186,22 +186,19 @@ class Overview:
             state=child.state.value,
             epoch=child.epoch,
             restarts=child.restarts,
-            waiting=self._waiting(child.id),
+            recent=child.recent,
+            waiting=child.waiting,
             last_exit="" if last is None else f"{last.kind.value}: {last.reason}".removesuffix(": "),
         )
-
-    def _waiting(self, actor: str) -> int | None:
-        if actor == BROKER:
-            return self.system.broker_mailbox.counts.depth
-        if actor == ROUTER:
-            return self.system.router.mailbox.counts.depth
-        if actor.startswith(SYMBOL_PREFIX):
-            return self.system.mailboxes[Symbol(actor.removeprefix(SYMBOL_PREFIX))].counts.depth
-        return None
 
     def child_of(self, symbol: Symbol) -> ChildStatus:
         """The symbol's actor, as its supervisor has it."""
         return self._children()[symbol]
+
+    def shared_actors(self) -> dict[str, ChildStatus]:
+        """Those that all symbols share, by name."""
+        children = self.system.trading.which_children()
+        return {child.id: child for child in children if not child.below}
 
     def _children(self) -> dict[Symbol, ChildStatus]:
         children = self.system.symbol_tree.which_children()

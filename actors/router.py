@@ -6,12 +6,12 @@ by a full mailbox, ticks are conflated there. While it is parked its work is don
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 import trio
 
-from actors.mailbox import Lane, Mailbox
+from actors.mailbox import Lane, Mailbox, Poison
 from protocol.commands import SymbolCommand
 from protocol.control_events import FlowThresholdEvent
 from protocol.events import PredictionSignalEvent
@@ -33,15 +33,24 @@ class Guard(Protocol):
 
 
 class Router:
-    """`mailboxes` are the symbols'; `on_refused` hears of a signal that a full mailbox did not take."""
+    """`mailboxes` are the symbols'; `on_refused` hears of a signal that none of them took.
+
+    `shut` are the symbols whose actors are in quarantine; `watch` hears of the router's own mailbox:
+    of poison in it, and that it is crowded.
+    """
 
     def __init__(
         self,
         mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]],
         *,
         on_refused: Callable[[PredictionSignalEvent | FlowThresholdEvent], None],
+        shut: Container[Symbol] = (),
+        watch: tuple[Callable[[Poison[Routed]], None], Callable[[Lane], None]] | None = None,
     ) -> None:
-        self.mailbox: Mailbox[Routed] = Mailbox()
+        self.mailbox: Mailbox[Routed] = (
+            Mailbox() if watch is None else Mailbox(on_poison=watch[0], on_crowded=watch[1])
+        )
+        self._shut = shut
         self._mailboxes = mailboxes
         self._on_refused = on_refused
         self.on_tick: Callable[[Tick], None] | None = None
@@ -73,7 +82,8 @@ class Router:
     def _dispatch(self, routed: Routed) -> None:
         if isinstance(routed, PredictionSignalEvent | FlowThresholdEvent):
             mailbox = self._mailboxes.get(routed.symbol)
-            if mailbox is None or not mailbox.put(Lane.SIGNALS, routed):
+            shut = routed.symbol in self._shut
+            if mailbox is None or shut or not mailbox.put(Lane.SIGNALS, routed):
                 self._on_refused(routed)
             return
         for symbol, message in routed:

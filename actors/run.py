@@ -33,6 +33,7 @@ from actors.run_end import (
     SECOND_INTERRUPT_EXIT,
     USAGE_EXIT,
     Ending,
+    bound_stop,
     conclude,
     reason_of,
 )
@@ -62,6 +63,8 @@ SETTLE_LOOP_S = 30.0
 AGREE_LOOP_S = 3.0
 """How long the last commissions may take until the two sides' books are compared for good."""
 GLANCE_LOOP_S = 0.02
+END_ROWS = 100
+"""At its end a run saves the state of each symbol that has grown by as many rows: fewer are replayed at once."""
 SHOW_CURSOR = b"\x1b[?25h\n"
 """The live table hides it."""
 VERSION = "0.1.0"
@@ -91,6 +94,8 @@ class Run:
         self.plan = plan
         self._prepare, self._prepare_system = prepare, prepare_system
         self.ending = Ending()
+        self._signalled = trio.Event()
+        """A signal has asked for the end."""
         self.sim: SimulatedTws | None = None
         self.system: TradingSystem | None = None
         self.clock = MarketClock(plan.speed)
@@ -109,6 +114,7 @@ class Run:
         async with trio.open_nursery() as nursery:
             # First of all, so that a Ctrl-C during the start is an orderly stop, too.
             await nursery.start(self._listen_to_signals)
+            nursery.start_soon(bound_stop, self._signalled, self._leave_at_once)
             try:
                 folder = state_folder(self.plan)
                 if folder is None:
@@ -159,6 +165,8 @@ class Run:
             try:
                 await self._trade(system, journal)
                 self._note(journal, "stopped", self.ending.reason)
+                if self._temporary is None:
+                    await system.save_states(least_rows=END_ROWS)
             except* JournalFailed as failed:
                 # Without a journal nothing may be traded; what it holds can still be told.
                 self.ending.fail(f"{_first(failed)}; protective stops stand at the broker")
@@ -333,8 +341,9 @@ class Run:
                 if number == signal.SIGHUP:
                     self._reload_rules()
                     continue
-                if self.ending.asked.is_set() and number == signal.SIGINT:
-                    self._leave_at_once()
+                if self._signalled.is_set() or (self.ending.asked.is_set() and number == signal.SIGINT):
+                    self._leave_at_once(SECOND_INTERRUPT_EXIT)
+                self._signalled.set()
                 self.ending.ask(f"stopped by {signal.Signals(number).name}")
 
     def _reload_rules(self) -> None:
@@ -351,12 +360,12 @@ class Run:
         system.use_rules(rules)
         structlog.get_logger().info("rules read again", rules=[rule.name for rule in rules])
 
-    def _leave_at_once(self) -> None:
-        """The second Ctrl-C: nothing is waited for, and nothing is left behind."""
+    def _leave_at_once(self, code: int) -> None:
+        """After a second signal, or a stop that takes too long: nothing is waited for, or left behind."""
         self._remove_temporary()
         if self._terminal is not None and self._terminal.live:
             os.write(sys.stdout.fileno(), SHOW_CURSOR)
-        os._exit(SECOND_INTERRUPT_EXIT)
+        os._exit(code)
 
     async def _wait_for_end(self, system: TradingSystem) -> None:
         options = self.plan.options

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import attrs
+import structlog
 import trio
 
 from actors.broker import BrokerRefused, NoBroker
@@ -19,6 +21,10 @@ from protocol.risk.words import KillLevel
 
 CLEAN_EXIT, CRASH_EXIT, USAGE_EXIT, NO_BROKER_EXIT, HALTED_EXIT, GAVE_UP_EXIT = 0, 1, 2, 3, 4, 70
 SECOND_INTERRUPT_EXIT = 130
+STOP_LIMIT_LOOP_S = 15.0
+"""How long an orderly stop may take from the signal to the end of the process, report and alerts included."""
+
+log = structlog.get_logger("run")
 
 
 @attrs.define
@@ -38,6 +44,18 @@ class Ending:
         """The run cannot go on, nor end as it was asked to."""
         self.reason, self.code = reason, CRASH_EXIT
         self.asked.set()
+
+
+async def bound_stop(signalled: trio.Event, leave: Callable[[int], None]) -> None:
+    """Once a signal has asked for the end, it comes: in order, or after `STOP_LIMIT_LOOP_S` by `leave`.
+
+    Whoever stops a machine waits no longer. The stops stand at the broker, and the journal holds everything
+    that was acknowledged.
+    """
+    await signalled.wait()
+    await trio.sleep(STOP_LIMIT_LOOP_S)
+    log.critical("the stop takes too long: the process ends now", limit_s=STOP_LIMIT_LOOP_S)
+    leave(GAVE_UP_EXIT)
 
 
 def reason_of(gave_up: BaseException) -> tuple[str, int]:

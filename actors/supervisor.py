@@ -16,15 +16,14 @@ import random
 import traceback
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeAlias
 
-import attrs
 import structlog
 import trio
 
 from actors.agenda import Agenda
 from actors.child import (
     Child,
+    ChildCount,
     ChildSpec,
     ChildState,
     ChildStatus,
@@ -35,8 +34,10 @@ from actors.child import (
     TreeGaveUp,
     Up,
 )
+from actors.supervisor_inbox import AllDown, Exited, InboxMessage, QuarantineAsked, Settled, StopAsked
 from actors.watchdog import end_stuck
-from protocol.events import ActorExitedEvent, ActorStartedEvent, AlarmEvent, SystemEvent
+from protocol.events import ActorStartedEvent, AlarmEvent, SystemEvent
+from protocol.message_names import message_name
 from protocol.supervision import (
     Decision,
     Drop,
@@ -49,7 +50,7 @@ from protocol.supervision import (
     Restart,
     decide,
 )
-from protocol.supervision_plan import Strategy, faults
+from protocol.supervision_plan import BRUTAL, Strategy, faults
 
 __all__ = [
     "ChildSpec",
@@ -71,35 +72,6 @@ log = structlog.get_logger("supervisor")
 
 def nothing(_: str) -> None:
     """For a supervisor whose quarantines concern nobody else."""
-
-
-@attrs.frozen
-class _Exited:
-    child: Child
-    life: Incarnation
-
-
-@attrs.frozen
-class _Settled:
-    """All children of the specification have come up."""
-
-
-@attrs.frozen
-class _StopAsked:
-    pass
-
-
-@attrs.frozen
-class _AllDown:
-    pass
-
-
-@attrs.frozen
-class _QuarantineAsked:
-    child: Child
-
-
-_Message: TypeAlias = _Exited | _Settled | _StopAsked | _AllDown | _QuarantineAsked
 
 
 class Supervisor:
@@ -134,7 +106,7 @@ class Supervisor:
         self._monitors: list[Callable[[Up | Down], None]] = []
         self._children = {child.id: Child(child, dynamic=False) for child in spec.children}
         self._nursery: trio.Nursery | None = None
-        self._inbox: trio.MemorySendChannel[_Message] | None = None
+        self._inbox: trio.MemorySendChannel[InboxMessage] | None = None
         self._history = History()
         self._stopping = self._all_up = False
         self._failure: TreeGaveUp | None = None
@@ -150,7 +122,7 @@ class Supervisor:
         if self._nursery is not None:
             raise RuntimeError(f"the supervisor {self.spec.name} runs already")
         self._begin()
-        self._inbox, inbox = trio.open_memory_channel[_Message](math.inf)
+        self._inbox, inbox = trio.open_memory_channel[InboxMessage](math.inf)
         try:
             async with trio.open_nursery() as outer:
                 outer.start_soon(self._stop_when_cancelled)
@@ -167,7 +139,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ask for an orderly end: children stop in reverse order, then `run` returns."""
-        self._post(_StopAsked())
+        self._post(StopAsked())
 
     def as_child(self) -> ChildSpec:
         """This supervisor as a child of another."""
@@ -214,7 +186,7 @@ class Supervisor:
             raise ValueError(f"{child_id}: a quarantine needs one_for_one around it")
         if child.quarantine is None:
             child.quarantine = why
-            self._post(_QuarantineAsked(child))
+            self._post(QuarantineAsked(child))
 
     def release(self, child_id: str) -> bool:
         """Start a quarantined child afresh, on a person's word; False if it is in no quarantine."""
@@ -235,7 +207,20 @@ class Supervisor:
 
     def which_children(self) -> tuple[ChildStatus, ...]:
         """All children in start order, as they are now."""
-        return tuple(child.status for child in self._children.values())
+        history = self._history
+        now = trio.current_time() if history.children else 0.0
+        return tuple(child.status(history.recent(child.spec, now)) for child in self._children.values())
+
+    def count_children(self) -> ChildCount:
+        """How many there are, by kind, and how many of them live."""
+        children = self._children.values()
+        supervisors = sum(child.spec.is_supervisor for child in children)
+        return ChildCount(
+            known=len(children),
+            active=sum(child.life is not None for child in children),
+            supervisors=supervisors,
+            workers=len(children) - supervisors,
+        )
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -249,7 +234,7 @@ class Supervisor:
         self._stopping = self._all_up = False
         self._failure = None
 
-    def _post(self, message: _Message) -> None:
+    def _post(self, message: InboxMessage) -> None:
         if self._inbox is not None:
             self._inbox.send_nowait(message)
 
@@ -260,7 +245,7 @@ class Supervisor:
             self.stop()
 
     async def _supervise(
-        self, inbox: trio.MemoryReceiveChannel[_Message], task_status: trio.TaskStatus[None]
+        self, inbox: trio.MemoryReceiveChannel[InboxMessage], task_status: trio.TaskStatus[None]
     ) -> None:
         assert self._nursery is not None
         self._agenda = Agenda(
@@ -268,20 +253,20 @@ class Supervisor:
             self._children,
             spawn=self._spawn,
             stop=self._stop_child,
-            all_up=lambda: self._post(_Settled()),
+            all_up=lambda: self._post(Settled()),
         )
         self._agenda.first_start()
         async for message in inbox:
             match message:
-                case _Exited(child, life):
+                case Exited(child, life):
                     self._exited(child, life)
-                case _Settled():
+                case Settled():
                     self._settled(task_status)
-                case _QuarantineAsked(child):
+                case QuarantineAsked(child):
                     self._quarantine_asked(child)
-                case _StopAsked():
+                case StopAsked():
                     self._begin_stop()
-                case _AllDown():
+                case AllDown():
                     return
 
     def _settled(self, task_status: trio.TaskStatus[None]) -> None:
@@ -298,6 +283,11 @@ class Supervisor:
         child.life, child.last_exit, child.state = None, exit_, ChildState.DOWN
         life.gone.set()
         life.settled.set()
+        mailbox = child.spec.mailbox
+        if mailbox is not None:
+            life.last_message = message_name(mailbox.in_hand)
+            # Its next incarnation, or the verdict that the message is poison, which may be a quarantine.
+            mailbox.owner_died(blame=exit_.kind is ExitKind.CRASH)
         # A kill was asked for, and what is fatal ends the run, which says why in its own words.
         if life.error is not None and exit_.kind not in (ExitKind.KILLED, ExitKind.FATAL):
             # As text: a console that prints the local variables of a traceback would print secrets.
@@ -406,7 +396,7 @@ class Supervisor:
                 await child.spec.start(life.epoch, life)
         except Exception as error:
             life.error = error
-        self._post(_Exited(child, life))
+        self._post(Exited(child, life))
 
     async def _watch_start(self, child: Child, life: Incarnation) -> None:
         with trio.move_on_after(child.spec.init_timeout_loop_s):
@@ -445,11 +435,12 @@ class Supervisor:
         if life is None or life.gone.is_set():
             return
         child.state = ChildState.STOPPING
-        if child.spec.ask_stop is not None and (life.wanted is None or life.wanted.kind is ExitKind.SHUTDOWN):
+        spec, may_wait = child.spec, life.wanted is None or life.wanted.kind is ExitKind.SHUTDOWN
+        if spec.ask_stop is not None and spec.shutdown_loop_s > BRUTAL and may_wait:
             if life.wanted is None:
                 life.wanted = Exit(ExitKind.SHUTDOWN)
-                child.spec.ask_stop()
-            with trio.move_on_after(child.spec.shutdown_loop_s):
+                spec.ask_stop()
+            with trio.move_on_after(spec.shutdown_loop_s):
                 await life.gone.wait()
         if not life.gone.is_set():
             life.wanted = life.wanted or Exit(ExitKind.SHUTDOWN)
@@ -471,7 +462,7 @@ class Supervisor:
                     together.start_soon(self._stop_child, child)
         for child in reversed(children):
             await self._stop_child(child)
-        self._post(_AllDown())
+        self._post(AllDown())
 
     # --- small things --------------------------------------------------------------------------
 
@@ -482,18 +473,7 @@ class Supervisor:
     def _record_exit(
         self, child: Child, life: Incarnation, exit_: Exit, decision: str, delay_s: float
     ) -> None:
-        self._record(
-            ActorExitedEvent(
-                at=self._market_now(),
-                actor=child.spec.id,
-                epoch=life.epoch,
-                exit=exit_.kind.value,
-                reason=exit_.reason,
-                decision=decision,
-                delay_s=delay_s,
-                traceback_hash=exit_.traceback_hash,
-            )
-        )
+        self._record(child.exited_event(life, exit_, decision, delay_s, at=self._market_now()))
 
     def _alarm(self, code: str, text: str) -> None:
         self._record(AlarmEvent(at=self._market_now(), code=code, text=text))

@@ -7,21 +7,20 @@ meanwhile; signals are not looked at before the books agree.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 import attrs
 import trio
 
 from actors.mailbox import Lane, Mailbox
 from actors.market_clock import MarketClock
+from actors.recovery import Recovery
 from actors.timers import Timers
 from protocol.chores import Watch
 from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, UseRules, Wake
-from protocol.control_events import FlowThresholdEvent
-from protocol.events import BaseEvent, PeerAskedEvent, PredictionSignalEvent
+from protocol.events import BaseEvent, PeerAskedEvent
 from protocol.market_view import MarketView
 from protocol.reports import HistoryLoaded, LinkState, SymbolSnapshot
 from protocol.risk.words import EntryProposal, Refused
@@ -33,10 +32,6 @@ from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, evolve
 from protocol.values import Symbol, Tick
 from protocol.warm_up import BarStore, WarmUp
-
-REPLAY_CHUNK: Final = 100
-"""Events between two checkpoints of a replay, so that one symbol's recovery stalls no other."""
-MAX_EARLY_SIGNALS: Final = 256
 
 
 def stream_of(symbol: Symbol) -> str:
@@ -68,8 +63,10 @@ class SymbolActor:
         probe: Callable[[SymbolActor, tuple[BaseEvent, ...]], None],
         history: BarStore | None = None,
         admits: Callable[[EntryProposal, datetime], Refused | None] | None = None,
+        recovery: Recovery | None = None,
     ) -> None:
-        """`admits` asks the account's limits whether an entry may be decided at all."""
+        """`admits` asks the account's limits whether an entry may be decided at all. `recovery` is shared
+        by all symbols; without one, this symbol replays its whole stream by itself."""
         self.plan, self.mailbox = plan, mailbox
         self.state = SymbolState.begin(plan.symbol)
         self.view = MarketView(plan.atr, plan.indicators)
@@ -79,12 +76,13 @@ class SymbolActor:
         """Recovered and reconciled with the broker's books, in this incarnation."""
         self.snapshots = 0
         """Looks at the broker's books so far; below, what the last one showed."""
-        self.broker_position = self.broker_orders = 0
+        self.broker_orders = 0
+        self._broker_apart = 0
         self._broker, self._journal, self._clock = broker, journal, clock
         self._timers, self._set_epoch, self._probe = timers, set_epoch, probe
         self._ask_peer, self._admits = ask_peer, admits
+        self._recovery = recovery or Recovery(journal)
         self._epoch = 0
-        self._early: deque[PredictionSignalEvent | FlowThresholdEvent] = deque()
         self._history_of = -1
         self._wake_at: datetime | None = None
         self._watch: Watch | None = None
@@ -100,6 +98,11 @@ class SymbolActor:
         return state.position.quantity == 0 and state.trade is None and state.pending is None
 
     @property
+    def broker_position(self) -> int:
+        """What the last look showed, and the executions that the broker has told since."""
+        return self.state.position.quantity + self._broker_apart
+
+    @property
     def broker_executions(self) -> int:
         """A TWS lists a few days' executions only; what it listed, we have, and the older ones stand."""
         return len(self.state.position.executions)
@@ -108,8 +111,9 @@ class SymbolActor:
         """Recover, reconcile, then handle mail for ever."""
         self._epoch, self.ready, self._history_of, self._wake_at = epoch, False, -1, None
         self._watch = None
+        self.mailbox.hold_signals()
         self._set_epoch(self.symbol, epoch)
-        self.state = await self._replayed()
+        self.state = await self._recovery.state(stream_of(self.symbol), self.symbol)
         link, generation = self.view.link, self.view.generation
         self.view = MarketView(self.plan.atr, self.plan.indicators)
         # Nobody repeats the state of the link for a restart; what changed meanwhile is in the mailbox.
@@ -124,14 +128,6 @@ class SymbolActor:
         """Ask the broker for its books of this symbol; the answer comes as a report."""
         self._broker.put(Lane.BROKER, AskSnapshot(self.symbol, self._epoch))
 
-    async def _replayed(self) -> SymbolState:
-        state = SymbolState.begin(self.symbol)
-        for number, event in enumerate(self._journal.read(stream_of(self.symbol)), 1):
-            state = evolve(state, event)
-            if number % REPLAY_CHUNK == 0:
-                await trio.lowlevel.checkpoint()
-        return state
-
     def _handle(self, message: SymbolMessage) -> None:
         if type(message) is Tick:
             self._handle_tick(message)
@@ -139,13 +135,8 @@ class SymbolActor:
         if isinstance(message, HistoryLoaded):
             self._hear_history(message)
             return
-        waits = not self.ready and len(self._early) < MAX_EARLY_SIGNALS
-        if waits and isinstance(message, PredictionSignalEvent | FlowThresholdEvent):
-            self._early.append(message)
-            return
         if isinstance(message, UseRules):
             self._use(message.rules)
-        # One signal too many to wait is judged like any other: refused, since the books do not agree yet.
         self._decide(message)
         if isinstance(message, SymbolSnapshot):
             self._reconciled(message)
@@ -185,21 +176,22 @@ class SymbolActor:
         for asked in peer_requests(decision.events):
             self._ask_peer(asked)
         self._probe(self, decision.events)
+        if self.view.wants_books:
+            self.view.wants_books = False
+            self.ask_books()
 
     def _reconciled(self, snapshot: SymbolSnapshot) -> None:
         """The books agree: history once for each link, and then the signals that have waited."""
         self.snapshots += 1
-        self.broker_position, self.broker_orders = snapshot.position, len(snapshot.orders)
+        self._broker_apart = snapshot.position - self.state.position.quantity
+        self.broker_orders = len(snapshot.orders)
         if snapshot.tradable and self._history_of != snapshot.generation:
             self._history_of = snapshot.generation
             self._ask_history()
         if not self.ready:
             self.ready = True
             self._probe(self, ())
-        while self._early:
-            self._decide(self._early[0])
-            # Only now: one that it dies on is looked at again by the next incarnation.
-            self._early.popleft()
+            self.mailbox.let_signals_go()
 
     def _use(self, rules: tuple[Rule, ...]) -> None:
         """Other rules from now on; what they ask of the market beyond the old ones is warmed up."""

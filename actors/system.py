@@ -24,14 +24,18 @@ from actors.child import ChildSpec, Down, SupervisorSpec, Up
 from actors.health import HealthWatch
 from actors.journal import Journal, keep
 from actors.kills import Kills
-from actors.mailbox import Mailbox, Poison
+from actors.mailbox import Mailbox
 from actors.market_clock import MarketClock
 from actors.portfolio import Portfolio
+from actors.recovery import Recovery
 from actors.risk import RiskDesk
 from actors.router import Router
+from actors.saved_states import FOLDER as STATES
+from actors.saved_states import SavedStates
 from actors.subscriptions import Subscriptions
 from actors.supervisor import Supervisor, nothing
 from actors.symbol import SymbolActor, stream_of
+from actors.system_mail import Mail
 from actors.system_views import (
     SYMBOL_PREFIX,
     Quarantines,
@@ -60,13 +64,12 @@ from protocol.events import (
     PeerAskedEvent,
     PredictionSignalEvent,
     RunEvent,
-    SignalVerdictEvent,
     SystemEvent,
-    Verdict,
 )
 from protocol.kills import KillOrder
 from protocol.portfolio import portfolio_rules
 from protocol.reports import RequestKind
+from protocol.reset_windows import ResetPlan
 from protocol.risk.gate import RiskGate
 from protocol.risk.words import EntryProposal, KillLevel, Refused
 from protocol.rule_checks import rule_faults
@@ -74,7 +77,6 @@ from protocol.rules.rule import Rule
 from protocol.rules.used import indicators_used
 from protocol.session_latency import Latencies
 from protocol.settings import Settings
-from protocol.supervision import ExitKind
 from protocol.supervision_plan import OnExhausted, Strategy
 from protocol.symbol import SymbolMessage
 from protocol.symbol_plan import SymbolPlan, rules_of
@@ -86,6 +88,8 @@ BROKER, RISK, CUSTODIAN, ROUTER, TIMERS, PORTFOLIO = (
     "broker", "risk", "custodian", "router", "timers", "portfolio"
 )  # fmt: skip
 """Names of the actors that all symbols share."""
+REPLAY_LOOP_S = 300.0
+"""How long whoever replays the journal first may take to come up: a long one is not stuck."""
 
 
 @attrs.frozen(kw_only=True)
@@ -114,24 +118,25 @@ class TradingSystem:
         kills: Sequence[KillOrder] = (),
         history: BarStore | None = None,
         folder: Path | None = None,
+        mailbox: Callable[..., Mailbox[SymbolMessage]] = Mailbox,
     ) -> None:
         """`history` keeps the bars that warm up indicators from one run to the next; `folder` is the state
-        folder, where a person may leave a file `KILL`."""
+        folder, where a person may leave a file `KILL`. `mailbox` makes those of the symbols."""
         self.settings, self.journal, self.clock = settings, journal, clock
         self.kills = Kills(kills, clock)
         self.signal_to_wire = Latencies()
         self.edges: list[Edge | Supervisor] = []
         """Filled by whoever runs the system, before it runs."""
-        self._rng = random.Random(seed)
+        self._rng, self._history = random.Random(seed), history
         self._quarantines = Quarantines(self)
         self._signal_seen: dict[Symbol, float] = {}
-        self._history = history
-        self.broker_mailbox: Mailbox[BrokerCommand] = Mailbox()
+        self._saved = None if folder is None else SavedStates(journal, folder / STATES)
+        self._recovery = Recovery(journal, self._saved)
+        self.mail = Mail(self)
+        self.broker_mailbox: Mailbox[BrokerCommand] = self.mail.of_broker()
         names = tuple(entry.symbol for entry in settings.symbols)
-        self.mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]] = {
-            symbol: Mailbox(on_poison=self._poison_of(symbol)) for symbol in names
-        }
-        self.router = Router(self.mailboxes, on_refused=self._refuse_signal)
+        self.mailboxes: Mapping[Symbol, Mailbox[SymbolMessage]] = self.mail.of_symbols(names, mailbox)
+        self.router = self._router()
         self.timers = Timers(clock, self._wake)
         self.gate = self._open_gate()
         """Every order's last word; it has the journal's whole past, and hears of what is written first."""
@@ -148,8 +153,8 @@ class TradingSystem:
             on_sent=self._note_sent,
             gate=self.gate,
             on_left=self._note_left,
-            wants_figures=True,
-        )
+            wants_figures=True, resets=ResetPlan(settings.broker.restart_at, settings.schedule),
+        )  # fmt: skip
         self.custodian = custodian_of(self, instance)
         self.router.guard = self.custodian
         self.symbols = {plan.symbol: self._actor(plan) for plan in self._plans(instance)}
@@ -177,6 +182,10 @@ class TradingSystem:
         note = configuration_note.note_of(self.settings)
         if self.journal.get_meta(configuration_note.KEY) != note:
             self.journal.set_meta(configuration_note.KEY, note)
+
+    def _router(self) -> Router:
+        mail = self.mail
+        return Router(self.mailboxes, on_refused=mail.refuse, shut=mail.shut, watch=mail.watch(ROUTER))
 
     def _open_gate(self) -> RiskGate:
         settings = self.settings
@@ -242,6 +251,7 @@ class TradingSystem:
             probe=self.kills.probe,
             history=self._history,
             admits=self._admits,
+            recovery=self._recovery,
         )
 
     # --- the tree -----------------------------------------------------------------------------------
@@ -263,7 +273,13 @@ class TradingSystem:
         await self.root.run(task_status)
 
     async def _keep_journal(self, _epoch: int, task_status: trio.TaskStatus[None]) -> None:
-        await keep(self.journal, task_status=task_status)
+        await keep(self.journal, then=self.save_states, task_status=task_status)
+
+    async def save_states(self, *, least_rows: int = 0) -> None:
+        """Keep states for a shorter replay next time, where streams have grown by that much (0: as usual)."""
+        if self._saved is not None:
+            streams = [(stream_of(symbol), symbol) for symbol in self.symbols]
+            await self._saved.bring_up(streams, least_rows=least_rows)
 
     def _supervise_trading(self) -> Supervisor:
         fatal = (BrokerRefused, NoBroker)
@@ -272,18 +288,25 @@ class TradingSystem:
             intensity=10,
             period_loop_s=60.0,
             children=(
-                ChildSpec(id=BROKER, start=self.broker.run, intensity=5, fatal=fatal),
+                ChildSpec(
+                    id=BROKER,
+                    start=self.broker.run,
+                    intensity=5,
+                    fatal=fatal,
+                    mailbox=self.broker_mailbox,
+                    init_timeout_loop_s=REPLAY_LOOP_S,
+                ),
                 ChildSpec(id=RISK, start=self.risk.run, intensity=5),
-                ChildSpec(id=CUSTODIAN, start=self.custodian.run, intensity=5),
-                ChildSpec(id=ROUTER, start=self.router.run),
+                ChildSpec(
+                    id=CUSTODIAN, start=self.custodian.run, intensity=5, mailbox=self.custodian.mailbox
+                ),
+                ChildSpec(id=ROUTER, start=self.router.run, mailbox=self.router.mailbox),
                 ChildSpec(id=TIMERS, start=self.timers.run),
                 self.symbol_tree.as_child(),
                 ChildSpec(id=PORTFOLIO, start=self.portfolio.run),
             ),
         )
-        supervisor = self._supervisor(spec)
-        supervisor.monitor(self._note_trading)
-        return supervisor
+        return self._supervisor(spec)
 
     def _supervise_symbols(self) -> Supervisor:
         children = tuple(
@@ -292,11 +315,13 @@ class TradingSystem:
                 start=actor.run,
                 intensity=5,
                 on_exhausted=OnExhausted.QUARANTINE,
+                mailbox=actor.mailbox,
+                init_timeout_loop_s=REPLAY_LOOP_S,
             )
             for symbol, actor in self.symbols.items()
         )
         spec = SupervisorSpec(name="symbols", intensity=None, children=children)
-        supervisor = self._supervisor(spec, self._quarantines.note)
+        supervisor = self._supervisor(spec, self._note_quarantine)
         supervisor.monitor(self._note_symbol)
         return supervisor
 
@@ -341,31 +366,16 @@ class TradingSystem:
         self.journal.append(SYSTEM_STREAM, [event])
 
     def _note_symbol(self, change: Up | Down) -> None:
-        """A symbol's mailbox learns of its owner's death: what was in hand is delivered once more."""
+        symbol = Symbol(change.id.removeprefix(SYMBOL_PREFIX))
         if isinstance(change, Down):
-            symbol = Symbol(change.id.removeprefix(SYMBOL_PREFIX))
             self.symbols[symbol].ready = False
             self.custodian.note_fall()
-            mailbox = self.mailboxes[symbol]
-            mailbox.owner_died(blame=change.exit.kind is ExitKind.CRASH)
+        else:
+            self.mail.shut.discard(symbol)
 
-    def _note_trading(self, change: Up | Down) -> None:
-        """The same for those whom all symbols share."""
-        if isinstance(change, Down):
-            blame = change.exit.kind is ExitKind.CRASH
-            if change.id == BROKER:
-                self.broker_mailbox.owner_died(blame=blame)
-            elif change.id == ROUTER:
-                self.router.mailbox.owner_died(blame=blame)
-            elif change.id == CUSTODIAN:
-                self.custodian.mailbox.owner_died(blame=blame)
-
-    def _poison_of(self, symbol: Symbol) -> Callable[[Poison[SymbolMessage]], None]:
-        def poisoned(poison: Poison[SymbolMessage]) -> None:
-            if poison.kept:
-                self.symbol_tree.quarantine(SYMBOL_PREFIX + symbol, f"{poison.message!r} is poison")
-
-        return poisoned
+    def _note_quarantine(self, child_id: str) -> None:
+        self.mail.shut_away(Symbol(child_id.removeprefix(SYMBOL_PREFIX)))
+        self._quarantines.note(child_id)
 
     # --- between the actors ---------------------------------------------------------------------------
 
@@ -389,28 +399,6 @@ class TradingSystem:
 
     def _note_left(self, kind: RequestKind, order_id: int, ref: OrderRef | None) -> None:
         self.risk.left(kind, order_id, ref)
-
-    def _refuse_signal(self, signal: PredictionSignalEvent | FlowThresholdEvent) -> None:
-        if isinstance(signal, FlowThresholdEvent):
-            text = f"too many signals were waiting: threshold {signal.threshold} was not heard"
-            self._record(AlarmEvent(
-                at=self.clock.now(), cause=signal.event_id, code="FLOW_LOST", symbol=signal.symbol, text=text
-            ))  # fmt: skip
-            return
-        self.journal.append(
-            stream_of(signal.symbol),
-            [
-                SignalVerdictEvent(
-                    at=self.clock.now(),
-                    cause=signal.signal_id,
-                    signal_id=signal.signal_id,
-                    symbol=signal.symbol,
-                    verdict=Verdict.REFUSED,
-                    code="mailbox_full",
-                    reason="too many signals were waiting for this symbol",
-                )
-            ],
-        )
 
     def use_rules(self, rules: tuple[Rule, ...]) -> None:
         """Trade by these rules from now on, all of them or, with a ValueError, none. Live trades go on."""
@@ -458,9 +446,14 @@ class TradingSystem:
         """A person has looked at what the symbol is held for."""
         self.router.command(symbol, LiftHold(self.clock.now(), who, why))
 
-    def restart_symbol(self, symbol: Symbol, why: str) -> bool:
-        """Crash the actor of a symbol on purpose; it comes back at once. False if it is not alive."""
-        return self.symbol_tree.kill(SYMBOL_PREFIX + symbol, why)
+    def restart_actor(self, actor: str, why: str) -> bool:
+        """Crash an actor on purpose, by its name in the tree: it comes back at once. False if it is down."""
+        tree = self.symbol_tree if actor.startswith(SYMBOL_PREFIX) else self.trading
+        return tree.kill(actor, why)
+
+    def quarantine_symbol(self, symbol: Symbol, why: str) -> None:
+        """End the actor of a symbol and keep it down until a person releases it; the custodian guards."""
+        self.symbol_tree.quarantine(SYMBOL_PREFIX + symbol, why)
 
     def release_symbol(self, symbol: Symbol) -> bool:
         """Start a symbol's actor that is in quarantine; False if it is in none."""

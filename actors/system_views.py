@@ -76,9 +76,13 @@ def believed_positions(system: TradingSystem) -> dict[Symbol, int]:
 
 def health_of(system: TradingSystem) -> dict[str, Health]:
     """How the link and each symbol are doing now, by subject."""
-    broker, session = system.broker, system.broker.session
+    broker, session, clock = system.broker, system.broker.session, system.clock
+    window = session.resets.window(clock.now()) if clock.known else None
     found = {
-        LINK: link_health(broker.state, broker.last_trouble, busy_id=broker.busy_id, severed=broker.severed)
+        LINK: link_health(
+            broker.state, broker.last_trouble, busy_id=broker.busy_id, severed=broker.severed,
+            absence="" if window is None else window.name,
+        )
     }
     if broker.state is LinkState.DOWN:
         return found  # Without a link nothing can be said of a symbol.
@@ -121,4 +125,5 @@ def custodian_of(system: TradingSystem, instance: str) -> Custodian:
         journal=system.journal,
         clock=system.clock,
         schedule=system.settings.schedule,
+        on_poison=system.mail.watch("custodian")[0],
     )

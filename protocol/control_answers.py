@@ -51,13 +51,17 @@ class RunTold:
 
 @attrs.frozen(kw_only=True)
 class ActorTold:
-    """One child of a supervisor; `depth` is how far below the root. `waiting`: messages in its mailbox."""
+    """One child of a supervisor; `depth` is how far below the root. `waiting`: messages in its mailbox.
+
+    `restarts` in this run; `recent`: the failures that count against its limit now.
+    """
 
     id: str
     depth: int
     state: str
     epoch: int
     restarts: int
+    recent: int = 0
     waiting: int | None = None
     last_exit: str = ""
 

@@ -139,8 +139,17 @@ class TightenLimit:
 
 
 @attrs.frozen(kw_only=True)
-class RestartSymbol:
-    """End the symbol's actor; its supervisor starts it anew, from its journal."""
+class RestartActor:
+    """End an actor; its supervisor starts it anew. `actor`: a symbol, or one that all symbols share."""
+
+    actor: str
+    why: str = ""
+    tty: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class QuarantineSymbol:
+    """End the symbol's actor and keep it down until `ReleaseSymbol`; the custodian guards what it holds."""
 
     symbol: str
     why: str = ""
@@ -197,7 +206,8 @@ Deed: TypeAlias = (
     | LockSymbol
     | LiftLock
     | TightenLimit
-    | RestartSymbol
+    | RestartActor
+    | QuarantineSymbol
     | ReleaseSymbol
     | StartSource
     | StopSource
@@ -223,7 +233,8 @@ REQUESTS: Final = MappingProxyType({
     "lock": LockSymbol,
     "unlock": LiftLock,
     "limits tighten": TightenLimit,
-    "restart": RestartSymbol,
+    "restart": RestartActor,
+    "quarantine": QuarantineSymbol,
     "release": ReleaseSymbol,
     "sources start": StartSource,
     "sources stop": StopSource,
@@ -233,7 +244,7 @@ REQUESTS: Final = MappingProxyType({
 """The word of each request, `do` on the wire and the sub-command that a person types."""
 WORDS: Final = MappingProxyType({kind: word for word, kind in REQUESTS.items()})
 NEEDS_REASON: Final = (
-    FlattenPositions, RaiseKillLevel, LowerKillLevel, LockSymbol, LiftLock, TightenLimit, RestartSymbol,
-    ReleaseSymbol,
+    FlattenPositions, RaiseKillLevel, LowerKillLevel, LockSymbol, LiftLock, TightenLimit, RestartActor,
+    QuarantineSymbol, ReleaseSymbol,
 )  # fmt: skip
 """Deeds that nobody does without saying why."""

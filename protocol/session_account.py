@@ -12,6 +12,7 @@ from protocol.reports import AccountReport
 from protocol.risk.words import AccountMoney
 from protocol.session_words import Outbox
 from protocol.tws import messages as tws
+from protocol.values import Symbol
 
 WORTH: Final = "NetLiquidation"
 FIELDS: Final = {WORTH: "equity", "ExcessLiquidity": "excess_liquidity", "BuyingPower": "buying_power"}
@@ -56,7 +57,7 @@ class AccountFigures:
         if message.tag == WORTH:
             out.tell(None, AccountReport(out.at, figure))
 
-    def tell_again(self, out: Outbox) -> None:
-        """A symbol that has been restarted has to hear it anew."""
+    def tell_again(self, symbol: Symbol, out: Outbox) -> None:
+        """A symbol that has been restarted has to hear it anew; the others have nothing to do with it."""
         if self.money.equity is not None:
-            out.tell(None, AccountReport(out.at, self.money.equity))
+            out.tell(symbol, AccountReport(out.at, self.money.equity))

@@ -74,6 +74,12 @@ class History:
     def of(self, child: str) -> ChildHistory:
         return self.children.get(child, ChildHistory())
 
+    def recent(self, child: ChildPlan, now: float) -> int:
+        """The failures of a child that still count against its intensity."""
+        if child.id not in self.children:
+            return 0
+        return sum(each >= now - child.period_loop_s for each in self.children[child.id].restarts)
+
     def forgetting(self, child: str) -> History:
         """For a child that a person let out of quarantine: it begins afresh."""
         return attrs.evolve(self, children={k: v for k, v in self.children.items() if k != child})

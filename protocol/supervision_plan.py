@@ -9,8 +9,12 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
+
+BRUTAL: Final = 0.0
+"""OTP's `brutal_kill`, as the time that a child has after being asked to end."""
 
 
 class Strategy(enum.Enum):
@@ -64,7 +68,8 @@ class ChildPlan:
     """What is decided beforehand about one child. Durations are of the loop's clock.
 
     `intensity` restarts within `period_loop_s` are allowed; None: only the supervisor's limit holds.
-    `shutdown_loop_s` is how long it may take to end after being asked, before it is cancelled.
+    `shutdown_loop_s` is how long it may take to end after being asked, before it is cancelled; `BRUTAL`:
+    it is not asked.
     """
 
     id: str

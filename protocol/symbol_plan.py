@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 import attrs
 
@@ -15,6 +16,10 @@ from protocol.rules.indicator_names import IndicatorName
 from protocol.rules.rule import Rule
 from protocol.settings import Atr, Schedule
 from protocol.values import OrderRef, Symbol
+
+LONGEST_WAIT_S: Final = 30.0
+WAIT_LATENCIES: Final = 200
+"""Latencies that a recovery may take: ten seconds of our machine, as it is configured, at any speed."""
 
 
 def _only_bars(rule: Rule) -> bool:
@@ -77,6 +82,11 @@ class SymbolPlan:
     @property
     def latency(self) -> timedelta:
         return timedelta(seconds=self.latency_s)
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """How long a signal may wait for its symbol, which recovers or has no books: older ones are stale."""
+        return timedelta(seconds=LONGEST_WAIT_S + WAIT_LATENCIES * self.latency_s)
 
     def ref(self, trade: int, role: str, revision: int = 0) -> OrderRef:
         return OrderRef(self.instance, self.symbol, trade, role, revision)

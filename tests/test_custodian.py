@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import partial
 
 import attrs
 import pytest
@@ -11,11 +13,13 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.recovery import Recovery
 from protocol.custody import Custody, Guarded, next_steps
 from protocol.events import CancelEvent, FillEvent, ModifyOrderEvent, NewOrderEvent
 from protocol.exchange.interventions import Interventions
 from protocol.reports import OrderReport
 from protocol.settings import Schedule
+from protocol.symbol_state import SymbolState
 from protocol.values import (
     CLOSE,
     DOUBLEDOWN,
@@ -187,6 +191,17 @@ def test_no_step_ever_takes_a_stop_below_the_position_or_a_close_beyond_it(
 # --- in the tree ----------------------------------------------------------------------------------
 
 
+class Reluctant(Recovery):
+    """Does something before each recovery."""
+
+    def __init__(self, recovery: Recovery, before: Callable[[], Awaitable[None]]) -> None:
+        self._recovery, self._before = recovery, before
+
+    async def state(self, stream: str, symbol: Symbol) -> SymbolState:
+        await self._before()
+        return await self._recovery.state(stream, symbol)
+
+
 def shut_away(world: World, symbol: Symbol = SLV) -> None:
     world.system.symbol_tree.quarantine(f"symbol:{symbol}", "the story shuts it away")
 
@@ -202,7 +217,7 @@ async def enter_a_part(world: World) -> None:
     await filled.wait()
 
 
-def test_a_position_in_quarantine_keeps_its_stop_and_the_others_trade_on() -> None:
+def test_sup_20_a_position_in_quarantine_keeps_its_stop_and_the_others_trade_on() -> None:
     async def story(world: World) -> None:
         await world.enter(SLV)
         before = world.exits()
@@ -217,7 +232,9 @@ def test_a_position_in_quarantine_keeps_its_stop_and_the_others_trade_on() -> No
     play(story, DirectedMarket({SLV: 100.0, GLD: 50.0}), settings_for(SLV, GLD))
 
 
-def test_an_entry_that_works_in_quarantine_is_cancelled_and_its_fills_are_covered_and_journalled() -> None:
+def test_sup_20_an_entry_that_works_in_quarantine_is_cancelled_and_its_fills_are_covered_and_journalled() -> (
+    None
+):
     async def story(world: World) -> None:
         await enter_a_part(world)
         shut_away(world)
@@ -234,7 +251,7 @@ def test_an_entry_that_works_in_quarantine_is_cancelled_and_its_fills_are_covere
     play(story, settings=settings_for(SLV, shares=250))
 
 
-def test_a_stop_that_a_person_cancels_in_quarantine_is_followed_by_a_close() -> None:
+def test_sup_20_a_stop_that_a_person_cancels_in_quarantine_is_followed_by_a_close() -> None:
     async def story(world: World) -> None:
         await world.enter()
         shut_away(world)
@@ -260,6 +277,21 @@ def test_the_day_ends_flat_for_a_symbol_in_quarantine_too() -> None:
         assert (world.position(), world.working()) == (0, {})
         assert world.system.at_rest
         assert world.disagreements() == ()
+
+    play(story, settings=settings_for(SLV, schedule=ends))
+
+
+def test_sup_20_the_end_of_the_day_does_not_wait_for_the_next_routine_look() -> None:
+    """In a fast replay the minutes before the close are shorter than the pause between two looks."""
+    ends = Schedule(no_entries_after=time(10, 1), flatten=time(10, 1, 50))
+
+    async def story(world: World) -> None:
+        await world.enter()
+        shut_away(world)
+        await world.sleep_until("10:01:49")
+        assert world.system.custodian.guards[SLV].look_at - trio.current_time() > 10.0
+        await world.sleep_until("10:01:53")
+        assert (world.position(), world.working()) == (0, {})
 
     play(story, settings=settings_for(SLV, schedule=ends))
 
@@ -301,7 +333,7 @@ def test_a_custodian_that_is_killed_takes_up_its_guards_again(after_s: float) ->
     play(story, settings=settings_for(SLV, shares=250))
 
 
-def test_a_symbol_that_is_back_within_two_seconds_is_nobodys_ward() -> None:
+def test_sup_20_a_symbol_that_is_back_within_two_seconds_is_nobodys_ward() -> None:
     async def story(world: World) -> None:
         await world.enter()
         world.kill(SLV)
@@ -312,7 +344,7 @@ def test_a_symbol_that_is_back_within_two_seconds_is_nobodys_ward() -> None:
     play(story)
 
 
-def test_commands_of_the_custodian_are_stale_once_the_symbol_is_up_again() -> None:
+def test_sup_15_commands_of_the_custodian_are_stale_once_the_symbol_is_up_again() -> None:
     async def story(world: World) -> None:
         await world.enter()
         shut_away(world)
@@ -339,10 +371,10 @@ def test_a_symbol_that_cannot_even_start_is_guarded_once_it_is_shut_away() -> No
         await world.enter()
         actor = world.system.symbols[SLV]
 
-        async def cannot(epoch: int, task_status: object) -> None:
-            raise ZeroDivisionError(f"epoch {epoch} cannot start")
+        async def cannot() -> None:
+            raise ZeroDivisionError("it cannot start")
 
-        actor._replayed = cannot  # type: ignore[assignment, method-assign]
+        actor._recovery = Reluctant(actor._recovery, cannot)
         world.kill(SLV)
         await trio.sleep(60.0)
         assert "GUARDED" in world.alarms()
@@ -356,13 +388,7 @@ def test_symbols_that_wait_for_their_turn_to_start_are_nobodys_wards() -> None:
 
     async def story(world: World) -> None:
         slow = world.system.symbols[names[0]]
-        replayed = slow._replayed
-
-        async def slowly() -> object:
-            await trio.sleep(8.0)
-            return await replayed()
-
-        slow._replayed = slowly  # type: ignore[assignment, method-assign]
+        slow._recovery = Reluctant(slow._recovery, partial(trio.sleep, 8.0))
         for child in world.system.trading.which_children():
             if child.id == "symbols":
                 world.system.trading.kill("symbols", "the story starts them all anew")

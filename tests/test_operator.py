@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -20,6 +20,8 @@ from protocol.control_answers import (
 )
 from protocol.control_events import KillLevelEvent, LimitTightenedEvent, LockEvent, OperatorEvent, UnlockEvent
 from protocol.control_requests import (
+    REQUESTS,
+    Ask,
     AskLimits,
     AskLocks,
     AskOrders,
@@ -32,10 +34,11 @@ from protocol.control_requests import (
     LockSymbol,
     LowerKillLevel,
     Pause,
+    QuarantineSymbol,
     RaiseKillLevel,
     ReleaseSymbol,
     Request,
-    RestartSymbol,
+    RestartActor,
     Resume,
     SetTickers,
     StartSource,
@@ -271,11 +274,11 @@ def test_limits_are_made_tighter_and_never_looser() -> None:
 # --- actors -----------------------------------------------------------------------------------------
 
 
-def test_a_symbol_restarts_on_a_persons_word_and_keeps_its_position() -> None:
+def test_sup_22_a_symbol_restarts_on_a_persons_word_and_keeps_its_position() -> None:
     async def story(world: World) -> None:
         person = Person(world)
         await world.enter(SLV)
-        assert "starts anew" in person.do(RestartSymbol(symbol="SLV", why="looks odd"))
+        assert "starts anew" in person.do(RestartActor(actor="SLV", why="looks odd"))
         await world.until(lambda: "symbol:SLV" in world.restarts() and world.system.symbols[SLV].ready)
         told = person.ask(AskSymbol(symbol="SLV"))
         assert isinstance(told, SymbolTold)
@@ -286,7 +289,55 @@ def test_a_symbol_restarts_on_a_persons_word_and_keeps_its_position() -> None:
     act_out(story)
 
 
-def test_a_symbol_in_quarantine_is_let_out_and_not_restarted() -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("actor", ["broker", "risk", "custodian", "router", "timers", "portfolio"])
+def test_sup_22_an_actor_that_all_share_restarts_on_a_persons_word(actor: str) -> None:
+    async def story(world: World) -> None:
+        person = Person(world)
+        await world.enter(SLV)
+        assert f"{actor} starts anew" in person.do(RestartActor(actor=actor, why="looks odd"))
+        await trio.sleep(5)
+        status = person.ask(AskStatus())
+        assert isinstance(status, StatusTold)
+        (told,) = [told for told in status.tree if told.id == actor]
+        assert (told.epoch, told.last_exit) == (2, "killed: restarted by ann@pts/1: looks odd")
+        assert 'did you mean "SLV"' in person.declined(RestartActor(actor="slw", why="x"))
+        await world.check(restarts={actor: 1}, alarms=None)
+
+    act_out(story)
+
+
+def test_sup_22_a_symbols_actor_is_stopped_by_a_person_and_started_by_a_person_only() -> None:
+    async def story(world: World) -> None:
+        person = Person(world)
+        await world.enter(SLV)
+        exits = world.exits()
+        said = person.do(QuarantineSymbol(symbol="slv", why="its rule is wrong"))
+        assert "ends and stays down" in said
+        await trio.sleep(120)
+        assert world.exits() == exits
+        assert "in quarantine already" in person.declined(QuarantineSymbol(symbol="SLV", why="x"))
+        told = person.ask(AskSymbol(symbol="SLV"))
+        assert isinstance(told, SymbolTold)
+        assert told.actor.last_exit == "killed: shut away by ann@pts/1: its rule is wrong"
+        assert "let out of quarantine" in person.do(ReleaseSymbol(symbol="SLV", why="mended"))
+        await world.until(lambda: world.system.symbols[SLV].ready)
+        assert (world.position(), world.exits()) == (100, exits)
+        await world.check(restarts={"symbol:SLV": 1}, alarms=None)
+
+    act_out(story)
+
+
+def test_sup_22_no_deed_deletes_what_the_gate_knows_of_risk() -> None:
+    """Locks are lifted one by one, levels lowered with a reason, limits loosened never."""
+    words = {word for word in REQUESTS if not issubclass(REQUESTS[word], get_args(Ask))}
+    assert words == {
+        "pause", "resume", "flatten", "kill", "kill reset", "lock", "unlock", "limits tighten", "restart",
+        "quarantine", "release", "sources start", "sources stop", "sources tickers", "stop",
+    }  # fmt: skip
+
+
+def test_sup_22_a_symbol_in_quarantine_is_let_out_and_not_restarted() -> None:
     async def story(world: World) -> None:
         person = Person(world)
         await world.quoted()
@@ -298,7 +349,7 @@ def test_a_symbol_in_quarantine_is_let_out_and_not_restarted() -> None:
         assert [(line.actor, line.held) for line in status.symbols if line.symbol == SLV] == [
             ("quarantined", "in quarantine; the custodian guards it")
         ]
-        assert "`release SLV` lets it out" in person.declined(RestartSymbol(symbol="SLV", why="x"))
+        assert "`release SLV` lets it out" in person.declined(RestartActor(actor="SLV", why="x"))
         assert "let out of quarantine" in person.do(ReleaseSymbol(symbol="SLV", why="fixed"))
         await world.until(lambda: world.system.symbols[SLV].ready)
         await world.enter(SLV)
@@ -357,7 +408,7 @@ def test_sources_are_started_stopped_and_given_tickers() -> None:
 
 
 @pytest.mark.parametrize("deed", [
-    Pause(symbol="SVL"), FlattenPositions(symbol="SVL", why="x"), RestartSymbol(symbol="SVL", why="x"),
+    Pause(symbol="SVL"), FlattenPositions(symbol="SVL", why="x"), RestartActor(actor="SVL", why="x"),
     LockSymbol(symbol="SVL", why="x"),
 ])  # fmt: skip
 def test_a_symbol_that_is_not_traded_is_declined_and_noted(deed: Request) -> None:

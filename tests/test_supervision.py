@@ -204,7 +204,7 @@ def test_a_child_out_of_quarantine_begins_afresh() -> None:
     assert before.forgetting("b") == History((1.0,), {"a": ChildHistory(1, (1.0,))})
 
 
-def test_all_that_is_wrong_with_a_plan_is_said_at_once() -> None:
+def test_sup_9_all_that_is_wrong_with_a_plan_is_said_at_once() -> None:
     plan = SupervisorPlan(name="root", strategy=Strategy.REST_FOR_ONE, intensity=-1, period_loop_s=0)
     children = (
         ChildPlan(id="a", intensity=-2, period_loop_s=math.inf),

@@ -121,7 +121,7 @@ async def test_sup_3_a_transient_child_may_finish_and_a_temporary_one_is_forgott
             await trio.sleep(1)
         assert stage.heard() == ["+p1", "+t1", "+x1", "-p1", "+p2", "-t1", "-x1"]
         assert sup.which_children() == (
-            ChildStatus("p", ChildState.RUNNING, 2, 1, Exit(ExitKind.NORMAL)),
+            ChildStatus("p", ChildState.RUNNING, 2, 1, Exit(ExitKind.NORMAL), recent=1),
             ChildStatus("t", ChildState.DOWN, 1, 0, Exit(ExitKind.NORMAL)),
         )
 

@@ -8,6 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from actors.child import ChildCount
+from actors.mailbox import Lane, Mailbox
 from actors.supervisor import (
     ChildSpec,
     ChildState,
@@ -16,6 +18,7 @@ from actors.supervisor import (
     Killed,
     Up,
 )
+from protocol.commands import Wake
 from protocol.events import ActorExitedEvent, ActorStartedEvent
 from protocol.supervision import Exit, ExitKind
 from protocol.supervision_plan import Strategy
@@ -119,16 +122,19 @@ async def test_sup_13_a_crash_touches_no_other_child(stage: Stage, autojump_cloc
 async def test_sup_14_every_crash_is_recorded_before_the_restart_with_what_identifies_it(
     stage: Stage, autojump_clock: object
 ) -> None:
-    sup = stage.supervisor(stage.actor("a"))
+    mailbox: Mailbox[Wake] = Mailbox()
+    mailbox.put(Lane.CONTROL, Wake(TEN))
+    sup = stage.supervisor(stage.actor("a", mailbox=mailbox))
     async with running(sup):
-        for _ in range(2):
+        for take in (mailbox.take, lambda: None):
+            take()
             stage.tell("a", boom())
             await trio.sleep(20)
     hashes = {event.traceback_hash for event in stage.journal if isinstance(event, ActorExitedEvent)}
     assert len(hashes) == 1
     (traceback_hash,) = hashes
 
-    def exited(epoch: int) -> ActorExitedEvent:
+    def exited(epoch: int, last_message: str) -> ActorExitedEvent:
         return ActorExitedEvent(
             at=TEN,
             actor="a",
@@ -138,15 +144,18 @@ async def test_sup_14_every_crash_is_recorded_before_the_restart_with_what_ident
             decision="restart",
             delay_s=0.0,
             traceback_hash=traceback_hash,
+            last_message=last_message,
+            restart_number=epoch,
         )
 
     assert stage.journal == [
         ActorStartedEvent(at=TEN, actor="a", epoch=1),
-        exited(1),
+        exited(1, "Wake"),
         ActorStartedEvent(at=TEN, actor="a", epoch=2),
-        exited(2),
+        exited(2, ""),
         ActorStartedEvent(at=TEN, actor="a", epoch=3),
     ]
+    assert mailbox.take() == Wake(TEN)
 
 
 async def test_sup_15_each_start_has_the_next_epoch_of_the_journal(
@@ -172,9 +181,31 @@ async def test_sup_21_what_each_child_does_can_be_asked_at_any_time(
         await trio.sleep(1)
         (a, b) = sup.which_children()
         assert a == ChildStatus("a", ChildState.RUNNING, 1, 0, None)
-        assert (b.state, b.epoch, b.restarts) == (ChildState.RUNNING, 2, 1)
+        assert (b.state, b.epoch, b.restarts, b.recent) == (ChildState.RUNNING, 2, 1, 1)
         assert b.last_exit is not None
         assert b.last_exit.reason == "ValueError: boom"
+        await trio.sleep(61)
+        (a, b) = sup.which_children()
+        assert (b.restarts, b.recent) == (1, 0)
+
+
+async def test_sup_21_children_are_counted_by_kind_and_by_whether_they_live(
+    stage: Stage, autojump_clock: object
+) -> None:
+    below = stage.supervisor(stage.actor("c"))
+    mailbox: Mailbox[Wake] = Mailbox()
+    sup = stage.supervisor(
+        stage.actor("a", mailbox=mailbox), stage.actor("b", intensity=None), below.as_child()
+    )
+    async with running(sup):
+        mailbox.put(Lane.CONTROL, Wake(TEN))
+        sup.quarantine("b", "the story shuts it away")
+        await quiet()
+        assert sup.count_children() == ChildCount(known=3, active=2, supervisors=1, workers=2)
+        (a, b, c) = sup.which_children()
+        assert (a.waiting, b.waiting) == (1, None)
+        assert b.state is ChildState.QUARANTINED
+        assert [child.id for child in c.below] == ["c"]
 
 
 async def test_sup_23_monitors_hear_of_each_life_and_death_once(stage: Stage, autojump_clock: object) -> None:

@@ -30,6 +30,7 @@ from protocol.rules.actions import (
 )
 from protocol.rules.conditions import asks_for_signal, event_types, holds, why_not
 from protocol.rules.rule import Rule
+from protocol.signal_gate import STALE
 from protocol.symbol_state import SymbolState
 
 EVALUATE_EVERY: Final = timedelta(seconds=5.0)
@@ -53,6 +54,11 @@ def judge(chores: Chores, signal: PredictionSignalEvent) -> None:
     such a signal.
     """
     if signal.signal_id in chores.state.judged:
+        return
+    waited = chores.at - signal.at
+    if waited > chores.plan.longest_wait:
+        reason = f"it has waited {waited.total_seconds():.0f} s for its symbol"
+        say_verdict(chores, signal, Outcome(Verdict.REFUSED, STALE, reason))
         return
     missing, traded, acted = "", False, list[Outcome]()
     for rule in chores.plan.rules:
