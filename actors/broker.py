@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
+from actors.link_alarm import LinkAlarm
 from actors.market_clock import MarketClock
 from actors.tws_codec import EncodeRefused
 from actors.tws_link import Burst, Link, LinkDown
@@ -25,6 +26,7 @@ from protocol.commands import BrokerCommand
 from protocol.events import AlarmEvent, BaseEvent
 from protocol.pacing import RESERVE, Pacer, Parcel
 from protocol.reports import LinkState, RequestKind
+from protocol.reset_windows import ResetPlan
 from protocol.risk.words import OrderGate
 from protocol.session import Session
 from protocol.session_latency import Latencies
@@ -39,7 +41,6 @@ REPLAY_CHUNK: Final = 100
 """Events of the journal between two checkpoints of a replay, so that it stalls nobody."""
 HEALTHY_LOOP_S: Final = 10.0
 """How long a link must have been up for the next pause to be the short one again."""
-ALARM_AFTER_LOOP_S, ALARM_AGAIN_LOOP_S = 60.0, 900.0
 CLOCK_PLAY_LOOP_S: Final = 0.1
 """How far, in the machine's time, market time may run ahead of the broker's word before it is set back:
 the word is in whole seconds and was some milliseconds on its way."""
@@ -113,10 +114,12 @@ class Broker:
         gate: OrderGate,
         wants_figures: bool = False,
         on_left: Callable[[RequestKind, int, OrderRef | None], None] | None = None,
+        resets: ResetPlan | None = None,
     ) -> None:
         """`gate` has the last word on every order. `on_sent` hears of each placement that left, `on_left`
         of every placement, change and cancel, with its TWS order id, as the wire counts them."""
         self._gate, self._wants_figures, self._on_left = gate, wants_figures, on_left
+        self._resets = resets or ResetPlan()
         self._severed = ""
         self.settings, self.symbols, self.instance = settings, tuple(symbols), instance
         self.latencies = BrokerLatencies()
@@ -132,8 +135,9 @@ class Broker:
     def _begin(self) -> None:
         """Everything that dies with an incarnation of the actor."""
         self.session = Session(
-            self.settings, self.symbols, self.instance, gate=self._gate, wants_figures=self._wants_figures
-        )
+            self.settings, self.symbols, self.instance, gate=self._gate, wants_figures=self._wants_figures,
+            resets=self._resets,
+        )  # fmt: skip
         for symbol, epoch in self._epochs.items():
             self.session.set_epoch(symbol, epoch)
         self._link: Link | None = None
@@ -241,23 +245,20 @@ class Broker:
     async def _keep_link(self) -> None:
         """Connect, use, pause, for ever; always with the same client id."""
         pauses, busy_pauses = Backoff(0.5, 30.0), Backoff(5.0, 60.0)
-        down_since = trio.current_time()
-        alarm_at = down_since + ALARM_AFTER_LOOP_S
+        alarm = LinkAlarm(self._resets, self._clock)
         while True:
             while self._severed:
                 self._unsevered = trio.Event()
                 await self._unsevered.wait()
                 pauses.reset()
-                alarm_at = trio.current_time() + ALARM_AFTER_LOOP_S
+                alarm.begin_anew()
             up_for = await self._use_one_link()
-            now = trio.current_time()
             if up_for > 0:
-                alarm_at = now + ALARM_AFTER_LOOP_S
+                alarm.begin_anew()
             if up_for >= HEALTHY_LOOP_S:
                 pauses.reset()
                 busy_pauses.reset()
-            if now >= alarm_at:
-                alarm_at = now + ALARM_AGAIN_LOOP_S
+            if alarm.is_due(holding=any(self.session.books.executions.positions.values())):
                 self._record("LINK_STAYS_DOWN", f"no link to the broker: {self._last_reason}")
             await trio.sleep((busy_pauses if self._busy_id else pauses).next())
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+import trio
+
 from actors.mailbox import Lane, Mailbox, Poison
 from protocol.chaos.defects import Defect, DefectKind
+from protocol.commands import Wake
 from protocol.events import PredictionSignalEvent
 from protocol.reports import (
     CommissionCharged,
@@ -17,15 +20,15 @@ from protocol.reports import (
     SymbolSnapshot,
 )
 from protocol.symbol import SymbolMessage
-from protocol.values import Symbol
+from protocol.values import Symbol, Tick
 
-MEANT: Final[dict[DefectKind, tuple[type, ...]]] = {
-    DefectKind.POISON_SIGNAL: (PredictionSignalEvent,),
-    DefectKind.POISON_BROKER_EVENT: (
-        OrderReport, ExecutionReport, CommissionCharged, RequestRefused, SymbolSnapshot, LinkChanged,
-    ),
-}  # fmt: skip
-"""The messages of which one can be poison."""
+REPORTS: Final = (
+    OrderReport, ExecutionReport, CommissionCharged, RequestRefused, SymbolSnapshot, LinkChanged,
+)  # fmt: skip
+"""What the broker tells of orders, books and the link: one such message may be poison."""
+SIGNALS: Final = (PredictionSignalEvent,)
+ASKS_RULES: Final = (Tick, PredictionSignalEvent, Wake)
+"""Messages for which rules are what matters."""
 
 
 class Flawed(Exception):
@@ -38,6 +41,8 @@ class Flaw:
     def __init__(self, defect: Defect, on_raise: Callable[[Defect, int], None]) -> None:
         self.defect = defect
         self.mended = False
+        self.fell = trio.Event()
+        """It has raised once."""
         self._on_raise = on_raise
         self._left, self._raised = defect.nth, 0
         self._poison: SymbolMessage | None = None
@@ -47,9 +52,12 @@ class Flaw:
         if self.mended:
             return False
         if self.defect.kind is DefectKind.RAISING_RULE:
+            self._left -= isinstance(message, PredictionSignalEvent)
             times = self.defect.times
-            return times is None or self._raised < times
-        if self._poison is None and isinstance(message, MEANT[self.defect.kind]):
+            asked = self._left <= 0 and isinstance(message, ASKS_RULES)
+            return asked and (times is None or self._raised < times)
+        of_signal = self.defect.kind is DefectKind.POISON_SIGNAL
+        if self._poison is None and isinstance(message, SIGNALS if of_signal else REPORTS):
             self._left -= 1
             self._poison = message if self._left == 0 else None
         return message is self._poison
@@ -57,6 +65,7 @@ class Flaw:
     def show(self) -> None:
         """Raise."""
         self._raised += 1
+        self.fell.set()
         self._on_raise(self.defect, self._raised)
         raise Flawed(f"{self.defect.kind.value} of {self.defect.symbol}, the {self._raised}. time")
 

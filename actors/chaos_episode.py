@@ -34,6 +34,7 @@ from protocol.chaos.plan import (
     Kill,
     Pause,
     Switch,
+    Victim,
 )
 from protocol.chaos.signals import Prediction, SignalKind
 from protocol.chaos.timeline import (
@@ -281,6 +282,18 @@ class Episode:
         """A defect is there, and later a person has mended it."""
         await trio.sleep_until(defect.at_s)
         flaw = self._flaws[defect.symbol] = Flaw(defect, self._raised)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._accompany, flaw)
+            nursery.start_soon(self._mend, flaw)
+
+    async def _accompany(self, flaw: Flaw) -> None:
+        await flaw.fell.wait()
+        fell_s = trio.current_time()
+        for other in flaw.defect.company:
+            await self._kill(Kill(fell_s + other.after_s, Victim.SYMBOL, other.pick))
+
+    async def _mend(self, flaw: Flaw) -> None:
+        defect = flaw.defect
         if defect.mended_s is None:
             return
         await trio.sleep_until(defect.mended_s)

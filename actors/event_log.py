@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 import trio
 
-from actors.journal import DATABASE, PAGE_ROWS
+from actors.journal import PAGE_ROWS
+from actors.journal_check import DATABASE
 from protocol.journal import JournalRow, decode
 
 GLANCE_LOOP_S: Final = 0.2
@@ -28,6 +29,25 @@ class NoJournal(ValueError):
     """There is no journal to read there; the message says why."""
 
 
+def journal_file(folder: Path) -> Path:
+    """The journal in a state folder. Raises `NoJournal`."""
+    path = folder / DATABASE
+    if not folder.exists():
+        raise NoJournal(f"--state: {folder}: there is no such folder")
+    if not folder.is_dir():
+        raise NoJournal(f"--state: {folder}: is not a folder")
+    if not path.is_file():
+        raise NoJournal(f"--state: {folder}: holds no journal ({DATABASE})")
+    return path
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that cannot change the journal and that its writer does not notice."""
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_LOOP_S
+    )
+
+
 class EventLog:
     """Use `open`, and `close` at the end."""
 
@@ -37,21 +57,10 @@ class EventLog:
     @classmethod
     def open(cls, folder: Path) -> EventLog:
         """The journal of a state folder. Raises `NoJournal`."""
-        path = folder / DATABASE
-        if not folder.exists():
-            raise NoJournal(f"--state: {folder}: there is no such folder")
-        if not folder.is_dir():
-            raise NoJournal(f"--state: {folder}: is not a folder")
-        if not path.is_file():
-            raise NoJournal(f"--state: {folder}: holds no journal ({DATABASE})")
+        path = journal_file(folder)
         connection = None
         try:
-            connection = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode=ro",
-                uri=True,
-                isolation_level=None,
-                timeout=BUSY_LOOP_S,
-            )
+            connection = read_only(path)
             connection.execute("SELECT seq, stream, kind, version, payload FROM event LIMIT 1").fetchall()
         except sqlite3.Error as error:
             if connection is not None:

@@ -140,6 +140,10 @@ class SymbolActor:
         self._decide(message)
         if isinstance(message, SymbolSnapshot):
             self._reconciled(message)
+        # The books come first, and only then the word that the link is up: until then a signal would be
+        # refused for nothing.
+        if self.ready and (self.view.link is LinkState.UP or not self.view.reconciled):
+            self.mailbox.let_signals_go()
 
     def _handle_tick(self, tick: Tick) -> None:
         """Nearly all mail is ticks, and nearly all ticks change nothing but the view."""
@@ -181,7 +185,7 @@ class SymbolActor:
             self.ask_books()
 
     def _reconciled(self, snapshot: SymbolSnapshot) -> None:
-        """The books agree: history once for each link, and then the signals that have waited."""
+        """The books agree: history once for each link."""
         self.snapshots += 1
         self._broker_apart = snapshot.position - self.state.position.quantity
         self.broker_orders = len(snapshot.orders)
@@ -191,7 +195,6 @@ class SymbolActor:
         if not self.ready:
             self.ready = True
             self._probe(self, ())
-            self.mailbox.let_signals_go()
 
     def _use(self, rules: tuple[Rule, ...]) -> None:
         """Other rules from now on; what they ask of the market beyond the old ones is warmed up."""

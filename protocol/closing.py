@@ -103,7 +103,9 @@ def keep_closing(chores: Chores) -> None:
     if quantity == 0:
         return
     if quantity * trade.side.sign < 0:
-        if any(order.awaits_executions for order in trade.orders):
+        # What somebody else has turned around is theirs.
+        quantity = chores.state.own_quantity
+        if quantity == 0 or any(order.awaits_executions for order in trade.orders):
             # It only looks so: the executions that are still to come say what there is.
             return
         # More was closed than there was: what is on the wrong side has no tranche to belong to.
@@ -238,6 +240,8 @@ def clear_up(chores: Chores) -> None:
     if trade is None:
         return
     position = chores.state.position.quantity
+    if position * trade.side.sign < 0:
+        position = chores.state.own_quantity
     if position * trade.side.sign < 0 and trade.closing is None:
         # An entry that has filled and whose executions are still to come only makes it look so: what were
         # closed now would be opened.

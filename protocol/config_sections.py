@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import time
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -58,11 +59,19 @@ def read_broker(table: Table, *, live: bool) -> BrokerSettings:
         max_messages_per_s=table.integer(
             "max_messages_per_s", default.max_messages_per_s, Range(Decimal(1), Decimal(50))
         ),
+        restart_at=_restart_at(table, default.restart_at),
     )
     table.close()
     if table.fault_count == before:
         _check_mode(table, settings, live=live)
     return settings
+
+
+def _restart_at(table: Table, default: time | None) -> time | None:
+    """A time of day, or nothing where TWS does not restart by itself or nobody knows when."""
+    if table.value("restart_at") in ("", None) and table.has("restart_at"):
+        return None
+    return default if default is None else table.time_of_day("restart_at", default)
 
 
 def _check_mode(table: Table, settings: BrokerSettings, *, live: bool) -> None:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from protocol.events import CancelEvent, ModifyOrderEvent, NewOrderEvent
+from protocol.foreign_shares import own_part
 from protocol.order import WORKING
 from protocol.reports import OrderReport, SymbolSnapshot
 from protocol.values import (
@@ -69,6 +70,13 @@ class Custody:
     position: int
     orders: tuple[Guarded, ...]
     stubborn: frozenset[OrderRef] = frozenset()
+    foreign: int = 0
+    """Shares of the position that somebody else holds, signed: nothing is done about those."""
+
+    @property
+    def size(self) -> int:
+        """Shares that are ours to guard."""
+        return abs(own_part(self.position, self.foreign))
 
     @property
     def covered(self) -> int:
@@ -78,9 +86,9 @@ class Custody:
     @property
     def safe(self) -> bool:
         """Nothing is left to do: flat without orders, or exactly covered and not growing."""
-        if self.position == 0:
+        if self.size == 0:
             return not self.orders
-        return self.covered == abs(self.position) and not self.entries
+        return self.covered == self.size and not self.entries
 
     @property
     def closing_side(self) -> Side:
@@ -112,11 +120,12 @@ def custody_of(
     snapshot: SymbolSnapshot,
     spec_of: Callable[[OrderRef], OrderSpec | None],
     stubborn: Iterable[OrderRef] = (),
+    foreign: int = 0,
 ) -> Custody:
     """What a snapshot of the broker's books shows of a symbol."""
     live = (report for report in snapshot.orders if report.status not in DEAD)
     orders = tuple(Guarded(report, spec_of(report.ref)) for report in live)
-    return Custody(snapshot.symbol, snapshot.position, orders, frozenset(stubborn))
+    return Custody(snapshot.symbol, snapshot.position, orders, frozenset(stubborn), foreign)
 
 
 def next_steps(
@@ -130,7 +139,7 @@ def next_steps(
     steps: list[Step] = [
         _cancel(order, at) for order in look.entries if order.report.status is not OrderStatus.PENDING_CANCEL
     ]
-    if look.position == 0:
+    if look.size == 0:
         if not look.entries:
             # With an entry still at work its children are its protection, and go with it.
             steps += [
@@ -139,7 +148,7 @@ def next_steps(
                 if order.report.status is not OrderStatus.PENDING_CANCEL
             ]
         return tuple(steps)
-    size = abs(look.position)
+    size = look.size
     if flatten or look.covered == 0:
         return (*steps, *_flatten(look, size, next_close, at))
     missing = size - look.covered - sum(order.remaining for order in look.closes)

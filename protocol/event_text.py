@@ -20,7 +20,7 @@ from protocol.summary import clean, sentence
 from protocol.values import OrderRef, OrderSpec
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
-_SYMBOL_STREAM: Final = "symbol:"
+SYMBOL_STREAM: Final = "symbol:"
 _OWN_COLUMNS: Final = frozenset({"at", "cause", "ref", "symbol"})
 
 
@@ -77,8 +77,8 @@ def read_moment(text: str, day: date) -> datetime:
 def symbol_of(event: BaseEvent) -> str:
     """The symbol that an event is about; "" for none."""
     if isinstance(event, ActorStartedEvent | ActorExitedEvent):
-        is_symbol = event.actor.startswith(_SYMBOL_STREAM)
-        return event.actor.removeprefix(_SYMBOL_STREAM) if is_symbol else ""
+        is_symbol = event.actor.startswith(SYMBOL_STREAM)
+        return event.actor.removeprefix(SYMBOL_STREAM) if is_symbol else ""
     return str(getattr(event, "symbol", ""))
 
 

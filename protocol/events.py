@@ -109,6 +109,8 @@ class OrderStatusEvent(OrderEvent):
     why_held: str = ""
     adopted: bool = False
     """From a snapshot: what the broker has is what counts, nothing of ours is on its way any more."""
+    moved: bool = False
+    """Somebody else has changed the order after the broker had confirmed it as we asked for it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -154,6 +156,8 @@ class ForeignFillEvent(BaseEvent):
     side: Side
     quantity: int
     price: Decimal
+    liquidation: bool = False
+    """The broker itself closed it for want of margin."""
 
 
 # --- trades and positions -----------------------------------------------------------------------
@@ -290,6 +294,10 @@ class ActorExitedEvent(SystemEvent):
     delay_s: float
     traceback_hash: str = ""
     """Equal for equal crashes."""
+    last_message: str = ""
+    """What it had in hand, by kind and id."""
+    restart_number: int = 0
+    """Of the restart that follows, in this run of its supervisor; 0 where none does."""
 
 
 @attrs.frozen(kw_only=True)

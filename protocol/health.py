@@ -78,8 +78,10 @@ _OF_DATA: Final = {
 }
 
 
-def link_health(state: LinkState, reason: str, *, busy_id: bool, severed: str) -> Health:
-    """Of the link to the broker. `reason` is what was said of it last."""
+def link_health(
+    state: LinkState, reason: str, *, busy_id: bool, severed: str, absence: str = ""
+) -> Health:
+    """Of the link to the broker. `reason` is what was said of it last, `absence` which planned one of TWS."""
     if severed:
         return Health(HealthState.SEVERED, f"the link is closed on purpose: {severed}")
     if busy_id and state is LinkState.DOWN:
@@ -92,9 +94,12 @@ def link_health(state: LinkState, reason: str, *, busy_id: bool, severed: str) -
         case LinkState.UP:
             return OK
         case LinkState.HELD:
-            return Health(HealthState.HELD, f"no new positions: {reason or 'the books are being compared'}")
+            why = absence or reason or "the books are being compared"
+            return Health(HealthState.HELD, f"no new positions: {why}")
         case LinkState.DOWN:
-            return Health(HealthState.DOWN, f"no session with the broker: {reason}; it is tried again")
+            return Health(
+                HealthState.DOWN, f"no session with the broker: {absence or reason}; it is tried again"
+            )
 
 
 def symbol_health(

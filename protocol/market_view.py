@@ -10,12 +10,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import assert_never
 
+from protocol.reconcile import Apart
 from protocol.reports import HistoryLoaded, LinkState
 from protocol.risk.words import EntryProposal, Refused
 from protocol.rules.indicator_names import IndicatorName
 from protocol.series import SymbolBars
 from protocol.settings import Atr
-from protocol.values import PriceGrid, Side, Tick, TickKind
+from protocol.values import OrderRef, PriceGrid, Side, Tick, TickKind
 
 
 class MarketView:
@@ -46,6 +47,12 @@ class MarketView:
         """The account's limits, asked before an entry is decided; the broker's gate asks them again."""
         self.equity: Decimal | None = None
         """Of the account, in dollars; None until the broker has told it."""
+        self.apart: Apart | None = None
+        """How the broker's position differs from ours, while it does."""
+        self.wants_books = False
+        """Whether the broker is to be asked for its books; whoever asks takes it back."""
+        self.kept: dict[OrderRef, None] = {}
+        """Exits that the journal does not know and that protect shares it does not know."""
         self.rule_was: dict[str, bool] = {}
         """Whether the condition of each rule held when it was last looked at."""
         self.rules_saw_bars = 0

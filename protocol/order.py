@@ -67,6 +67,12 @@ class Order:
     modified_at: datetime | None = None
     """When we last asked for a change of it: changes of its price alone are spaced."""
     status_since: datetime | None = None
+    agreed: OrderSpec | None = None
+    """As what the broker last confirmed it, just as it was asked."""
+    differs_since: datetime | None = None
+    """Since when the broker's word is another than what we ask."""
+    moved: int = 0
+    """How often somebody else has changed it after the broker had agreed."""
     closing_attempts: int = 0
     """How often it was asked to close the position: each price reaches further through the market."""
 

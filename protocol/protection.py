@@ -17,6 +17,16 @@ from typing import Final
 import attrs
 
 from protocol.chores import Chores
+from protocol.contradictions import may_be_split
+from protocol.disputes import (
+    MOVED_FOR,
+    heed_cancels,
+    heed_move,
+    is_theirs,
+    keeps_shrinking,
+    moved_since,
+    taken_away,
+)
 from protocol.events import (
     AlarmEvent,
     CancelEvent,
@@ -142,6 +152,7 @@ def keep_protected(chores: Chores) -> None:
     if trade.concluded_by in EXITED:
         _close(chores, "an order to add filled after the exits had")
         return
+    heed_cancels(chores)
     believe_the_broker(chores)
     # Exits that were joined come first, so that the others see that they are on their way.
     for index, shares in reversed(tuple(enumerate(trade.shares(position)))):
@@ -248,12 +259,21 @@ def believe_the_broker(chores: Chores) -> None:
             continue
         if order.confirmed_quantity is None or trade.entering or order.asked_at is None or order.as_asked:
             continue
-        if chores.due(order.asked_at + ANSWER_WITHIN + chores.plan.latency):
+        moved_at = moved_since(order, chores.plan.latency)
+        moved = moved_at is not None
+        overdue = order.asked_at + ANSWER_WITHIN if moved_at is None else moved_at + MOVED_FOR
+        if chores.due(overdue + chores.plan.latency):
             chores.emit(OrderStatusEvent(
-                at=chores.at, cause="no answer", ref=order.ref, status=order.status, perm_id=order.perm_id,
-                quantity=order.confirmed_quantity, filled=order.reported_filled,
-                limit_price=order.confirmed_limit, stop_price=order.confirmed_stop, adopted=True,
+                at=chores.at, cause="somebody else" if moved else "no answer", ref=order.ref,
+                status=order.status, perm_id=order.perm_id, quantity=order.confirmed_quantity,
+                filled=order.reported_filled, limit_price=order.confirmed_limit,
+                stop_price=order.confirmed_stop, adopted=True, moved=moved,
             ))  # fmt: skip
+            if moved:
+                heed_move(chores, order.ref)
+            if moved and trade.closing is None and keeps_shrinking(chores, order.ref):
+                _close(chores, "somebody else keeps shrinking the stop")
+                return
 
 
 def _resize(chores: Chores, order: Order, shares: int) -> bool:
@@ -267,7 +287,7 @@ def _resize(chores: Chores, order: Order, shares: int) -> bool:
         # It gives its shares up when the exits that take them over work, not before.
         return False
     spec = attrs.evolve(order.spec, quantity=quantity)
-    if grid is not None:
+    if grid is not None and not is_theirs(order):
         spec = _repriced(spec, trade, chores.state.position.average_price, grid)
     # Compare with what we asked for, not with what is confirmed: two fills can arrive before the first
     # modify is acknowledged, and must not ask for the same thing twice.
@@ -318,6 +338,11 @@ def _replace_stop(chores: Chores, index: int, shares: int) -> None:
     assert trade is not None
     if trade.leaving(index):
         # The broker said that an exit has executed: its executions come, and a new stop would be too much.
+        return
+    if may_be_split(chores):
+        return
+    if taken_away(chores, index):
+        _close(chores, "somebody else cancels its stop")
         return
     role = stop_role(index, trade.tranches[index])
     revision = trade.next_revision(role)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import attrs
 
@@ -31,6 +32,17 @@ class Difference:
     @property
     def text(self) -> str:
         return f"our executions make {self.believed} shares of {self.symbol}, the broker holds {self.actual}"
+
+
+@attrs.frozen
+class Apart:
+    """A difference that a symbol has seen on one link: since when, and when to ask for the books again."""
+
+    generation: int
+    ours: int
+    theirs: int
+    since: datetime
+    ask_at: datetime
 
 
 def differences(believed: Books, actual: Books, symbols: Iterable[Symbol]) -> tuple[Difference, ...]:

@@ -48,6 +48,8 @@ class ExecutionReport:
     side: Side
     quantity: int
     price: Decimal
+    liquidation: bool = False
+    """The broker closed a position for want of margin."""
 
 
 @attrs.frozen

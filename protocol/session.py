@@ -10,11 +10,13 @@ The order link and the data farms are two things: no word about a farm ever touc
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Final
 
 from protocol.commands import AskHistory, AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
 from protocol.events import BaseEvent, FillEvent, LinkEvent
 from protocol.reports import LinkChanged, LinkState
+from protocol.reset_windows import ResetPlan
 from protocol.risk.words import AccountMoney, ContractFacts, DataState, OrderGate, Quote
 from protocol.session_account import AccountFigures
 from protocol.session_books import RECONCILE_LOOP_S, BrokerBooks
@@ -62,8 +64,12 @@ class Session:
         *,
         gate: OrderGate,
         wants_figures: bool = False,
+        resets: ResetPlan | None = None,
     ) -> None:
         """`gate` has the last word on every order; `wants_figures`: it, or anybody, needs the account's."""
+        self.resets = resets or ResetPlan()
+        self.up_since: datetime | None = None
+        """Since when the link has been up and reconciled, in market time; None while it is not."""
         self.settings = settings
         self.orders = SentOrders(instance, settings.client_id)
         self.contracts = Contracts(symbols)
@@ -72,7 +78,9 @@ class Session:
         self.history = History()
         self.figures = AccountFigures(wanted=wants_figures)
         self.counts = SessionCounts()
-        self.desk = OrderDesk(self.orders, self.contracts, gate, self)
+        self.desk = OrderDesk(
+            self.orders, self.contracts, gate, self, lambda at: self.resets.why_no_risk(at, self.up_since)
+        )
         self.phase = Phase.DOWN
         self.generation = 0
         self._told = LinkState.DOWN
@@ -166,6 +174,7 @@ class Session:
         if state is self._told:
             return
         self._told = state
+        self.up_since = out.at if state is LinkState.UP else None
         out.events.append(LinkEvent(
             at=out.at, state=state.value, generation=self.generation, reason=reason, account=self.account
         ))  # fmt: skip
@@ -192,7 +201,7 @@ class Session:
                 self.desk.take(command, out)
             case AskSnapshot():
                 self.books.ask(command.symbol)
-                self.figures.tell_again(out)
+                self.figures.tell_again(command.symbol, out)
                 self._gather_if_free(out)
             case AskHistory():
                 self.history.ask(command, out)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from protocol.commands import CancelOrder, ModifyOrder, PlaceOrders
@@ -29,9 +31,16 @@ class OrderDesk:
     """
 
     def __init__(
-        self, orders: SentOrders, contracts: Contracts, gate: OrderGate, around: Surroundings
+        self,
+        orders: SentOrders,
+        contracts: Contracts,
+        gate: OrderGate,
+        around: Surroundings,
+        pause: Callable[[datetime], str] = lambda _: "",
     ) -> None:
+        """`pause` says why nothing new is to be risked at a moment, whatever the link; empty if it may be."""
         self._orders, self._contracts, self._gate, self._around = orders, contracts, gate, around
+        self._pause = pause
         self.heard_loop_s = -math.inf
         """When TWS last said anything."""
         self._held: deque[tuple[OrderCommand, float]] = deque()
@@ -85,7 +94,7 @@ class OrderDesk:
 
     def serve(self, command: OrderCommand, out: Outbox) -> None:
         """Send it, or tell the symbol why not."""
-        why_not = self._why_not(command)
+        why_not = self._why_not(command, out.at)
         contract = self._contracts.contract(command.symbol)
         refused: Refused | None = None
         if why_not is None:
@@ -115,7 +124,7 @@ class OrderDesk:
             refusal = RequestRefused(out.at, ref, kind, NOT_SENT, f"not sent: {why}", dead)
             out.tell(command.symbol, refusal)
 
-    def _why_not(self, command: OrderCommand) -> str | None:
+    def _why_not(self, command: OrderCommand, at: datetime) -> str | None:
         """Why nothing can be sent for a symbol now. New risk needs a reconciled link, an exit any link."""
         state, symbol = self._around.state, command.symbol
         if state is LinkState.DOWN:
@@ -124,7 +133,7 @@ class OrderDesk:
             return self._left_out(symbol)
         if state is not LinkState.UP and _adds_risk(command):
             return "the link is not reconciled, or TWS is cut off: no new risk"
-        return None
+        return (self._pause(at) or None) if _adds_risk(command) else None
 
     def _left_out(self, symbol: Symbol) -> str:
         return self._contracts.left_out.get(symbol, "its contract is not known yet")

@@ -238,10 +238,11 @@ class SentOrders(OrderRegister):
         if status is None or base is None:
             self._odd(sent, f"status {message.status!r}", out)
             return sent
+        # Also of one that has filled by its openOrder, which comes first and says no price.
+        sent.average_price = message.avg_fill_price or sent.average_price
         if base.status is OrderStatus.FILLED or (base.status in DEAD and status is not OrderStatus.FILLED):
             return sent
         filled = max(base.filled, int(message.filled))
-        sent.average_price = message.avg_fill_price or sent.average_price
         report = attrs.evolve(
             base, at=out.at, status=status, filled=filled, why_held=message.why_held, perm_id=sent.perm_id
         )

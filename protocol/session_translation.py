@@ -151,6 +151,8 @@ def report_of_execution(
         Side.BUY if execution.side == "BOT" else Side.SELL,
         int(execution.shares),
         exact(execution.price),
+        # IBKR, Execution class: whether it was an IB-initiated liquidation.
+        liquidation=execution.liquidation != 0,
     )
 
 

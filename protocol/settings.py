@@ -66,6 +66,8 @@ class BrokerSettings:
     heartbeat_loop_s: float = 5.0
     max_messages_per_s: int = 45
     """TWS allows 50 in any second of the machine's clock and disconnects beyond."""
+    restart_at: time | None = time(23, 45)
+    """When TWS restarts every day, in the schedule's zone; None: nobody knows."""
 
 
 @attrs.frozen

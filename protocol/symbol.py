@@ -27,7 +27,16 @@ from protocol.closing import (
     start_closing,
 )
 from protocol.commands import BrokerCommand, Flatten, SymbolCommand, Wake
+from protocol.contradictions import (
+    DIFFERS,
+    clear_kept,
+    compare_positions,
+    keeps_unknown,
+    look_again,
+    make_room,
+)
 from protocol.control_events import FlowThresholdEvent
+from protocol.disputes import heed_move, moved_unseen
 from protocol.entry import enter_after_reversal, forget_reversal
 from protocol.events import (
     AlarmEvent,
@@ -124,6 +133,8 @@ def _look_after(chores: Chores) -> None:
         close_parts(chores)
         keep_closing(chores)
         clear_up(chores)
+        clear_kept(chores)
+        look_again(chores)
         enter_after_reversal(chores)
 
 
@@ -186,12 +197,19 @@ def _hear_commission(chores: Chores, exec_id: str, commission: Decimal) -> None:
         ))  # fmt: skip
 
 
-def _hear_order(chores: Chores, report: OrderReport, *, adopted: bool) -> None:
-    """A status is journalled when it says something new; TWS repeats itself up to four times."""
+def _hear_order(
+    chores: Chores, report: OrderReport, *, adopted: bool, position: int | None = None
+) -> None:
+    """A status is journalled when it says something new; TWS repeats itself up to four times.
+
+    `position` is the broker's, where it is told with the order.
+    """
     trade = chores.state.trade
     order = None if trade is None else trade.find(report.ref)
     if order is None:
-        if report.status not in TERMINAL and report.status is not OrderStatus.PENDING_CANCEL:
+        held = chores.state.position.quantity if position is None else position
+        gone = report.status in TERMINAL or report.status is OrderStatus.PENDING_CANCEL
+        if not gone and not keeps_unknown(chores, report, held):
             # Nothing of a concluded trade may go on working.
             why = "its trade is over"
             chores.emit(CancelEvent(at=chores.at, cause=why, ref=report.ref, why=why))
@@ -202,13 +220,17 @@ def _hear_order(chores: Chores, report: OrderReport, *, adopted: bool) -> None:
         limit_price=report.limit_price, stop_price=report.stop_price, why_held=report.why_held,
         adopted=adopted,
     )  # fmt: skip
-    if adopted or told(order, said) != order:
+    if adopted and moved_unseen(order, said, chores.plan.latency):
+        chores.emit(attrs.evolve(said, moved=True))
+        heed_move(chores, report.ref)
+    elif adopted or told(order, said) != order:
         chores.emit(said)
 
 
 def _hear_executions(chores: Chores, reports: Sequence[ExecutionReport]) -> None:
     """Executions count always, in any state, once; those of strangers put the symbol on hold."""
     held_before = chores.state.position.quantity
+    make_room(chores, reports)
     for report in reports:
         _hear_execution(chores, report)
     ours = any(report.ref is not None for report in reports)
@@ -224,7 +246,7 @@ def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
     if report.ref is None:
         chores.emit(ForeignFillEvent(
             at=chores.at, cause=report.exec_id, symbol=plan.symbol, exec_id=report.exec_id,
-            side=report.side, quantity=report.quantity, price=report.price,
+            side=report.side, quantity=report.quantity, price=report.price, liquidation=report.liquidation,
         ))  # fmt: skip
         if not state.held:
             reason = f"somebody else traded {plan.symbol} ({report.side.value} {report.quantity})"
@@ -313,7 +335,7 @@ def _reconcile(chores: Chores, snapshot: SymbolSnapshot) -> None:
         return
     _hear_executions(chores, snapshot.executions)
     for order in snapshot.orders:
-        _hear_order(chores, order, adopted=True)
+        _hear_order(chores, order, adopted=True, position=snapshot.position)
     listed = {order.ref for order in snapshot.orders}
     trade = chores.state.trade
     for known in () if trade is None else trade.orders:
@@ -329,7 +351,7 @@ def _reconcile(chores: Chores, snapshot: SymbolSnapshot) -> None:
     view.reconciled, view.generation = snapshot.tradable, snapshot.generation
     view.began = view.began or snapshot.tradable
     view.why_not = snapshot.why_not if not snapshot.tradable else ""
-    _compare_positions(chores, snapshot)
+    compare_positions(chores, snapshot)
 
 
 def _on_its_way(chores: Chores, snapshot: SymbolSnapshot, order: Order) -> bool:
@@ -351,21 +373,6 @@ def _from_an_earlier_life(chores: Chores, snapshot: SymbolSnapshot) -> bool:
         order.status is OrderStatus.CREATED and order.asked_at is not None and order.asked_at > snapshot.at
         for order in trade.orders
     )
-
-
-DIFFERS = "the broker's position differs from our executions"
-
-
-def _compare_positions(chores: Chores, snapshot: SymbolSnapshot) -> None:
-    """Books that differ hold the symbol until they agree; a hold for another reason waits for a person."""
-    ours, theirs = chores.state.position.quantity, snapshot.position
-    held = chores.state.held
-    if ours != theirs and not held:
-        reason = f"{DIFFERS}: {theirs} there, {ours} here"
-        chores.emit(HoldEvent(at=chores.at, cause="snapshot", symbol=chores.plan.symbol, reason=reason))
-        chores.emit(AlarmEvent(at=chores.at, code="BOOKS_DISAGREE", text=reason, symbol=chores.plan.symbol))
-    elif ours == theirs and held.startswith(DIFFERS):
-        chores.emit(HoldEvent(at=chores.at, cause="snapshot", symbol=chores.plan.symbol, reason=""))
 
 
 # --- performing -----------------------------------------------------------------------------------

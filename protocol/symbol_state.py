@@ -36,6 +36,7 @@ from protocol.events import (
     SignalVerdictEvent,
     ValueSetEvent,
 )
+from protocol.foreign_shares import foreign_after, own_part
 from protocol.growth import Growth
 from protocol.linked_orders import Closing, LinkedOrders
 from protocol.order import TERMINAL, Order
@@ -64,6 +65,8 @@ class SymbolState:
     trade: LinkedOrders | None = None
     next_trade: int = 1
     pending: PendingEntry | None = None
+    foreign: int = 0
+    """Shares of the position that somebody else holds, signed."""
     held: str = ""
     """Why no entry may be made, in words; empty when none is in the way."""
     last_entry_at: datetime | None = None
@@ -90,6 +93,11 @@ class SymbolState:
     def begin(cls, symbol: Symbol) -> SymbolState:
         return cls(symbol, Position.empty(symbol))
 
+    @property
+    def own_quantity(self) -> int:
+        """The part of the position that is ours to look after, signed."""
+        return own_part(self.position.quantity, self.foreign)
+
 
 def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
     """The state after `event`. Events of others, and those that change nothing here, leave it as it is."""
@@ -102,7 +110,7 @@ def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
             )
         case ForeignFillEvent():
             position = state.position.with_fill(event.exec_id, event.side, event.quantity, event.price)
-            return _moved(state, position, event.at, "somebody else")
+            return _moved(state, position, event, "somebody else")
         case NewOrderEvent():
             return _in_trade(state, event.ref.trade, lambda trade: trade.with_order(
                 Order(event.order, asked_at=event.at, requested_quantity=event.order.quantity)
@@ -205,6 +213,8 @@ def _modified(trade: LinkedOrders, event: ModifyOrderEvent) -> LinkedOrders:
             spec=event.order,
             asked_at=event.at,
             modified_at=event.at,
+            agreed=None,
+            differs_since=None,
             requested_quantity=event.order.quantity,
             closing_attempts=order.closing_attempts + closes,
         )
@@ -229,7 +239,7 @@ def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
         elif event.ref.role == MAIN:
             trade = _exits_follow(trade, event.at)
         state = attrs.evolve(state, trade=trade)
-    return _moved(state, position, event.at, by)
+    return _moved(state, position, event, by)
 
 
 def _given_back(trade: LinkedOrders, event: FillEvent, change: int) -> LinkedOrders:
@@ -287,15 +297,18 @@ def _exits_follow(trade: LinkedOrders, at: datetime) -> LinkedOrders:
     return attrs.evolve(trade, orders=tuple(follow(order) for order in trade.orders))
 
 
-def _moved(state: SymbolState, position: Position, at: datetime, by: str) -> SymbolState:
-    trade = state.trade
+def _moved(state: SymbolState, position: Position, event: BaseEvent, by: str) -> SymbolState:
+    trade, at = state.trade, event.at
+    foreign = foreign_after(state.foreign, state.position.quantity, position.quantity, event)
     if trade is not None:
-        flat = position.quantity == 0 and state.position.quantity != 0
-        if flat:
+        before, after = state.position.quantity * trade.side.sign, position.quantity * trade.side.sign
+        # On the wrong side by what somebody else did, nothing of it is the trade's any more.
+        turned = before > 0 > after and own_part(position.quantity, foreign) == 0
+        if turned or (after == 0 and before != 0):
             trade = attrs.evolve(trade, flat_since=at, concluded_by=by)
         elif position.quantity != 0:
             trade = attrs.evolve(trade, flat_since=None, average=position.average_price)
-    return attrs.evolve(state, position=position, trade=trade)
+    return attrs.evolve(state, position=position, foreign=foreign, trade=trade)
 
 
 def _trade_told(trade: LinkedOrders, event: OrderStatusEvent) -> LinkedOrders:
@@ -334,15 +347,27 @@ def told(order: Order, event: OrderStatusEvent) -> Order:
     )
     if order.as_asked and not known_as_asked:
         order = attrs.evolve(order, refusals=0)
+    order = _compared(order, event)
     if not event.adopted or not event.quantity:
         return order
+    confirmed = _as_confirmed(order)
     return attrs.evolve(
         order,
-        spec=_as_confirmed(order),
+        spec=confirmed,
+        agreed=confirmed,
+        differs_since=None,
         cancel_asked=status is OrderStatus.PENDING_CANCEL,
         refusals=0,
         asked_at=event.at,
     )
+
+
+def _compared(order: Order, event: OrderStatusEvent) -> Order:
+    """Whether the broker's word agrees with what we ask, and since when it does not."""
+    if order.as_asked:
+        return attrs.evolve(order, agreed=order.spec, differs_since=None)
+    since = order.differs_since or event.at
+    return attrs.evolve(order, differs_since=since, moved=order.moved + event.moved)
 
 
 def _as_confirmed(order: Order) -> OrderSpec:
@@ -410,6 +435,7 @@ def _closed(state: SymbolState, event: PositionCloseEvent) -> SymbolState:
     return attrs.evolve(
         state,
         trade=None,
+        foreign=state.position.quantity,
         pending=pending,
         results=results,
         stopped_out_at=event.at if event.reason == STOP else state.stopped_out_at,

@@ -49,7 +49,7 @@ Try it:
 Stop it with Ctrl-C: working entries are cancelled, protective stops stay.
 Exit codes: 0 clean stop, 1 crash or books that disagree, 2 wrong option or
 configuration, 3 no broker session, 4 halted by a kill level, 70 the supervision
-tree gave up, 71 the loop was stuck, 130 second Ctrl-C."""
+tree gave up, 71 the loop was stuck, 130 second Ctrl-C or SIGTERM."""
 
 KILL_HELP = """SYMBOL@WHEN: crash that symbol's actor at HH:MM:SS (New York), at a date and time, or at
 its next entry-filled, stop-modify-sent, reversal-closing or recovering. Simulator only."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 import attrs
 
 from protocol.chaos.checker import Checker
-from protocol.chaos.plan import draw_plan
+from protocol.chaos.plan import EpisodePlan, draw_plan
 from protocol.chaos.scene import Scene
 from protocol.chaos.timeline import (
     Blow,
@@ -53,8 +53,8 @@ def ref(role: str, trade: int = 1) -> OrderRef:
 class Script:
     """A timeline written by hand, before the eyes of one checker."""
 
-    def __init__(self, kind: type[Checker]) -> None:
-        self.scene = Scene(PLAN)
+    def __init__(self, kind: type[Checker], plan: EpisodePlan = PLAN) -> None:
+        self.scene = Scene(plan)
         self.checker = kind(self.scene)
         self.loop_s, self.seq = 0.0, 0
         self.put(ProcessBegan(0.0, 1))

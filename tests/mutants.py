@@ -10,24 +10,23 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.patches import applied, copy_tree, patches_in
+
 PATCHES = Path(__file__).resolve().parent / "mutants"
 NAMED = tuple(
     f"tests/test_{name}.py"
     for name in ("position", "order", "protection", "closing", "entry", "additions", "rules_acting", "symbol")
 )
 MACHINE = "tests/test_symbol_machine.py"
-COPIED = ("protocol", "actors", "tests", "pyproject.toml")
 QUICK = """
 from hypothesis import Phase, settings
 
@@ -40,15 +39,6 @@ SLOWEST_S = 300.0
 
 
 @attrs.frozen
-class Hunk:
-    """Lines of one file that a patch replaces; they are found by what they say, not by their number."""
-
-    path: str
-    old: str
-    new: str
-
-
-@attrs.frozen
 class Catch:
     """Which tests noticed a mutant: those with a name of their own, and whether the rule machine did."""
 
@@ -58,48 +48,7 @@ class Catch:
 
 
 def patches() -> tuple[Path, ...]:
-    return tuple(sorted(PATCHES.glob("*.patch")))
-
-
-def hunks(patch: str) -> Iterator[Hunk]:
-    """The hunks of a unified diff."""
-    path, old, new, inside = "", "", "", False
-    for line in patch.splitlines(keepends=True):
-        if line.startswith(("--- ", "+++ ", "@@ ")):
-            if inside:
-                yield Hunk(path, old, new)
-            old, new, inside = "", "", line.startswith("@@ ")
-            if line.startswith("+++ "):
-                path = line.removeprefix("+++ b/").strip()
-            continue
-        mark, text = line[:1], line[1:]
-        old += text if mark in (" ", "-") else ""
-        new += text if mark in (" ", "+") else ""
-    if inside:
-        yield Hunk(path, old, new)
-
-
-def mutated(patch: str, root: Path) -> dict[str, str]:
-    """The files that a patch changes, as they are after it. Raises ValueError where it does not apply."""
-    changed: dict[str, str] = {}
-    for hunk in hunks(patch):
-        text = changed.get(hunk.path) or (root / hunk.path).read_text(encoding="utf-8")
-        if text.count(hunk.old) != 1:
-            raise ValueError(f"found {text.count(hunk.old)} times in {hunk.path}:\n{hunk.old}")
-        changed[hunk.path] = text.replace(hunk.old, hunk.new)
-    if not changed:
-        raise ValueError("it changes nothing")
-    return changed
-
-
-def copy_tree(to: Path) -> None:
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        else:
-            shutil.copy(source, to / name)
-    (to / "conftest.py").write_text(QUICK, encoding="utf-8")
+    return patches_in(PATCHES)
 
 
 def failures(root: Path, tests: Sequence[str], *options: str) -> tuple[str, ...]:
@@ -134,16 +83,9 @@ def failures(root: Path, tests: Sequence[str], *options: str) -> tuple[str, ...]
 def hunt(patch: Path, root: Path) -> Catch:
     """Apply a patch to the copy at `root`, run the tests, take it back."""
     began = time.monotonic()
-    changed = mutated(patch.read_text(encoding="utf-8"), root)
-    originals = {name: (root / name).read_text(encoding="utf-8") for name in changed}
-    try:
-        for name, text in changed.items():
-            (root / name).write_text(text, encoding="utf-8")
+    with applied(patch, root):
         named = failures(root, [name for name in NAMED if (root / name).exists()])
         machine = bool(failures(root, [MACHINE], "-x"))
-    finally:
-        for name, text in originals.items():
-            (root / name).write_text(text, encoding="utf-8")
     return Catch(named, machine, time.monotonic() - began)
 
 
@@ -162,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         copy_tree(root)
+        (root / "conftest.py").write_text(QUICK, encoding="utf-8")
         if failures(root, [*NAMED, MACHINE]):
             print("the tests fail without any mutant", file=sys.stderr)
             return 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import sqlite3
@@ -28,6 +29,9 @@ GLANCE_S = 0.05
 
 OPEN = datetime(2025, 3, 12, 9, 30, tzinfo=NEW_YORK)
 SYMBOLS = ("AAA", "BBB", "CCC")
+SYNTHETIC_BEGIN = datetime(2025, 1, 23, 10, 0, tzinfo=NEW_YORK)
+"""Where the synthetic market begins."""
+SIGNAL_EVERY_S = 45
 
 
 def program(script: Path, *options: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -59,6 +63,15 @@ class Program:
         self.process.send_signal(how)
         self.wait(-how if how is signal.SIGKILL else code)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stopped as by SIGSTOP for as long as the block lasts: it does not run, and its sockets stay."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def said(self) -> str:
         return self.out.read_text(encoding="utf-8", errors="replace")
 
@@ -86,6 +99,29 @@ def wait_until(holds: Callable[[], bool], program: Program, what: str) -> None:
         )
         assert time.monotonic() < deadline, f"no {what}\n{program.said()}\n{program.complained()}"
         time.sleep(GLANCE_S)
+
+
+def launch(script: Path, log: Path, *options: str | Path) -> subprocess.Popen[bytes]:
+    """A process that outlives the block it is made in; what it says is added to `log`."""
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, str(script), *map(str, options)],
+            stdout=out,
+            stderr=out,
+            cwd="/",
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+
+
+def said_port(log: Path, what: str = "listening") -> int:
+    """The port that the simulator names in its log, as soon as it does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = re.search(rf"^{what} on 127\.0\.0\.1:(\d+)$", log.read_text(), re.MULTILINE)
+        if found is not None:
+            return int(found.group(1))
+        time.sleep(GLANCE_S)
+    raise TimeoutError(f"the simulator did not start: {log.read_text()}")
 
 
 @contextmanager
@@ -124,7 +160,7 @@ def group_lives(group: int) -> bool:
 
 def write_market(
     folder: Path,
-    signals: Sequence[tuple[int, str, str]],
+    signals: Sequence[tuple[float, str, str]],
     *,
     minutes: int = 390,
     volume: int = 60_000,
@@ -156,7 +192,7 @@ def rising(symbol: str, minute: int) -> float:
     return calm(symbol, 0) + 0.2 * (minute % 16)
 
 
-def prediction(minute: int, symbol: str, signal: str) -> str:
+def prediction(minute: float, symbol: str, signal: str) -> str:
     at = OPEN + timedelta(minutes=minute)
     stamp = int(at.timestamp() * 1000)
     return json.dumps(
@@ -168,10 +204,29 @@ def prediction(minute: int, symbol: str, signal: str) -> str:
             "confidence": 0.9,
             "timestamp": stamp,
             "datetime": at.isoformat(),
-            "stock_price": calm(symbol, minute),
+            "stock_price": calm(symbol, int(minute)),
             "feature_values": {},
         }
     )
+
+
+def write_turning_signals(path: Path, symbols: Sequence[str], seed: int, days: int = 4) -> None:
+    """Signals of either side for every symbol, each `SIGNAL_EVERY_S` in the mean, day after day.
+
+    For the synthetic market: those of the first day begin with it, those of the next ones 20 minutes earlier.
+    """
+    rng = random.Random(seed)
+    with path.open("w", encoding="utf-8") as file:
+        for day in range(days):
+            at = SYNTHETIC_BEGIN + timedelta(days=day) - (timedelta(0) if day == 0 else timedelta(minutes=20))
+            until = at.replace(hour=15, minute=40)
+            while at < until:
+                line = {
+                    "ticker": rng.choice(symbols), "signal": rng.choice(("BUY", "SELL")), "numeric": 1,
+                    "confidence": 0.9, "timestamp": int(at.timestamp() * 1000), "datetime": at.isoformat(),
+                }  # fmt: skip
+                file.write(json.dumps(line) + "\n")
+                at += timedelta(seconds=SIGNAL_EVERY_S / len(symbols) * rng.uniform(0.5, 1.5))
 
 
 # --- what was written ---------------------------------------------------------------------------------

@@ -364,7 +364,7 @@ async def test_the_same_command_twice_places_once(autojump_clock: object) -> Non
         assert statuses(world) == [OrderStatus.SUBMITTED]
 
 
-async def test_stale_epochs_never_reach_the_wire(autojump_clock: object) -> None:
+async def test_sup_15_stale_epochs_never_reach_the_wire(autojump_clock: object) -> None:
     async with broker_world() as world:
         world.broker.set_epoch(SLV, 3)
         assert await place(world, spec(), epoch=2) == []

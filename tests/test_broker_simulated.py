@@ -186,16 +186,18 @@ async def test_bars_of_the_past_are_complete_and_as_many_as_asked(autojump_clock
             assert list(loaded.bars) == sorted(loaded.bars, key=lambda bar: bar.start)
 
 
-async def test_an_execution_that_is_never_told_is_found_in_the_positions(autojump_clock: object) -> None:
+async def test_an_execution_that_is_never_told_is_taken_from_its_status_and_the_position(
+    autojump_clock: object,
+) -> None:
     async with desk() as world:
         world.tws.withhold_execution(1)
         main, *_ = bracket(await world.quote())
         world.command(PlaceOrders(SLV, 1, (attrs.evolve(main, quantity=1),)))
         await trio.sleep(60)
-        assert world.reports(ExecutionReport) == []
-        assert "BOOKS_DISAGREE" in world.alarms()
-        snapshot = world.reports(SymbolSnapshot)[-1]
-        assert (snapshot.symbol, snapshot.position) == (SLV, 1)
+        (report,) = world.reports(ExecutionReport)
+        (executed,) = world.tws.venue.executions()
+        assert (report.ref, report.quantity, report.price) == (main.ref, 1, executed.price)
+        assert world.alarms() == ["EXECUTION_NOT_TOLD"]
 
 
 @pytest.mark.slow

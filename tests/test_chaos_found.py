@@ -69,7 +69,7 @@ def test_what_fills_beside_a_market_close_is_closed_as_soon_as_that_has_filled()
     """The close fills its group, whose stop goes with it (seed 285: the rest had neither for two seconds)."""
     desk = Desk.ready().entered()
     desk.refused(ref(TARGET), RequestKind.MODIFY)
-    desk.say(Flatten(SLV, "enough"))
+    desk.say(Flatten(TEN, "enough"))
     close = ref(CLOSE)
     assert desk.order(close).spec.quantity == 100
     desk.told(close, OrderStatus.SUBMITTED)

@@ -21,6 +21,7 @@ from protocol.chaos.checks_orders import (
     WithinThePlan,
 )
 from protocol.chaos.timeline import (
+    Blow,
     FaultDone,
 )
 from protocol.control_events import KillLevelEvent
@@ -174,15 +175,18 @@ def test_the_order_of_a_dead_incarnation_is_seen() -> None:
     assert "was asked for in (1, 0) and left in (1, 2)" in script.broken()[0]
 
 
-def test_an_order_that_we_believe_dead_and_that_lives_is_seen() -> None:
+@pytest.mark.parametrize(("disturbed", "bound_s"), [(False, 2.0), (True, 36.0)])
+def test_an_order_that_we_believe_dead_and_that_lives_is_seen(disturbed: bool, bound_s: float) -> None:
     script = Script(DeadIsDead)
+    if disturbed:
+        script.strike(Blow.ACTOR, "kill_symbol", "symbol:AAA")
     script.accept("stop", 2, action="SELL", type_="STP")
     script.journal("symbol:AAA", OrderStatusEvent(
         at=script.at, ref=ref("stop"), status=OrderStatus.CANCELLED, perm_id=2, quantity=100, filled=0
     ))  # fmt: skip
-    script.later(30)
+    script.later(bound_s - 0.1)
     assert script.broken() == []
-    script.later(10)
+    script.later(1)
     assert "has lived on" in script.broken()[0]
 
 

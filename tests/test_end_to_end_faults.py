@@ -241,25 +241,23 @@ def stops(world: World) -> Iterator[NewOrderEvent]:
 # --- executions that nobody tells -------------------------------------------------------------------
 
 
-def test_an_execution_that_is_withheld_puts_the_symbol_on_hold() -> None:
+def test_an_execution_that_is_withheld_is_taken_from_the_status_and_the_position() -> None:
     async def story(world: World) -> None:
         world.tws.withhold_execution(1)
         await world.quoted()
         world.signal(SLV, "BUY")
         await trio.sleep(60)
         assert world.position() == 100
-        assert world.state().position.quantity == 0
-        assert "BOOKS_DISAGREE" in world.alarms()
-        (hold,) = world.events(HoldEvent, SLV)
-        assert hold.reason.startswith("the broker's position differs")
-        assert world.disagreements() != ()
-        # The stop stands at the broker, whatever we believe.
-        assert world.exits()["stop"] == ("SELL", 100, 97.0)
+        held = world.state().position
+        ((_, quantity, price),) = world.prices(SLV)
+        assert (held.quantity, held.average_price) == (quantity, price)
+        assert world.alarms() == {"EXECUTION_NOT_TOLD"}
+        assert world.events(HoldEvent, SLV) == []
+        assert world.exits()["stop"][:2] == ("SELL", 100)
         assert world.uncovered_s()[SLV] <= 2.0
         await trio.sleep(200)
         world.signal(SLV, "SHORT")
-        await trio.sleep(5)
-        assert world.position() == 100
+        await world.until(lambda: world.position() == -100)
         assert world.sent_twice() == []
 
     play(story)

@@ -17,7 +17,8 @@ import trio
 
 from actors import journal_tables
 from actors.event_log import EventLog, NoJournal
-from actors.journal import DATABASE, Journal
+from actors.journal import Journal
+from actors.journal_check import DATABASE
 from protocol import configuration_note
 from protocol.causes import depth, why
 from protocol.chores import Chores

@@ -33,6 +33,7 @@ PROGRAMS = {
     "scripts/supervisor.py": "supervisor.py",
     "supervisor.py": "supervisor.py",
     "scripts/doctor.py": "doctor.py",
+    "scripts/journal.py": "journal.py",
     "scripts/chaos.py": "chaos.py",
     "scripts/tws_simulator.py": "tws_simulator.py",
 }
@@ -124,7 +125,7 @@ def test_the_guide_shows_each_command_of_the_program() -> None:
 
 
 def test_the_commands_of_the_doctor_are_shown_too() -> None:
-    assert "doctor.py" in {name for name, _ in shown_commands(GUIDE)}
+    assert {"doctor.py", "journal.py"} <= {name for name, _ in shown_commands(GUIDE)}
     assert "doctor.py" in {name for name, _ in shown_commands(RUNBOOK)}
 
 

@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.kill_loop import CONFIG, SPEED, SYMBOLS, port_of, start, write_signals
-from tests.programs import SIMULATOR, SUPERVISOR, program, truth
+from tests.kill_loop import CONFIG, SPEED, SYMBOLS
+from tests.programs import (
+    SIMULATOR,
+    SUPERVISOR,
+    launch,
+    program,
+    said_port,
+    truth,
+    write_turning_signals,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -54,18 +62,18 @@ def until(holds: Any, what: str) -> None:
 
 
 def test_after_a_halt_no_entry_leaves_also_not_after_a_kill_and_a_restart(tmp_path: Path) -> None:
-    write_signals(tmp_path / "signals.jsonl", 3)
+    write_turning_signals(tmp_path / "signals.jsonl", SYMBOLS, 3)
     (tmp_path / "busy.toml").write_text(CONFIG, encoding="utf-8")
     told, state = tmp_path / "truth.jsonl", tmp_path / "state"
-    simulator = start(
+    simulator = launch(
         SIMULATOR, tmp_path / "simulator.log", "--port", "0", "--speed", str(SPEED), "--truth", told
     )
     options = (
         "--config", tmp_path / "busy.toml", "--broker", "tws", "--tws",
-        f"127.0.0.1:{port_of(tmp_path / 'simulator.log')}", "--symbols", ",".join(SYMBOLS),
+        f"127.0.0.1:{said_port(tmp_path / 'simulator.log')}", "--symbols", ",".join(SYMBOLS),
         "--signals", tmp_path / "signals.jsonl", "--speed", str(SPEED), "--state", state,
     )  # fmt: skip
-    running = start(SUPERVISOR, tmp_path / "first.log", *options)
+    running = launch(SUPERVISOR, tmp_path / "first.log", *options)
     try:
         until(lambda: len(entries(told)) >= 3 and held(told), "three entries")
         halted = program(SUPERVISOR, "kill", "halt", "--why", "the test says so", "--state", state)
@@ -76,7 +84,7 @@ def test_after_a_halt_no_entry_leaves_also_not_after_a_kill_and_a_restart(tmp_pa
         assert held(told) <= stops(told)
         running.send_signal(signal.SIGKILL)
         running.wait()
-        running = start(SUPERVISOR, tmp_path / "second.log", *options)
+        running = launch(SUPERVISOR, tmp_path / "second.log", *options)
         until(lambda: b"link up" in (tmp_path / "second.log").read_bytes(), "the second life's link")
         time.sleep(4.0)
         assert [line for line in entries(told) if line["mono"] > at + 0.1] == []

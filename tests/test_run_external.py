@@ -4,74 +4,17 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import attrs
 import pytest
 
-from tests.programs import (
-    SIMULATOR,
-    SUPERVISOR,
-    SYMBOLS,
-    Program,
-    placed,
-    positions,
-    report_of,
-    started,
-    truth,
-    wait_until,
-    write_market,
-)
+from tests.process_desk import Desk
+from tests.programs import placed, positions, report_of, truth, wait_until, write_market
 
 pytestmark = pytest.mark.slow
 
-SPEED = 60
 SIGNALS = ((2, "AAA", "BUY"), (3, "BBB", "SHORT"), (17, "AAA", "BUY"), (19, "CCC", "BUY"))
 """AAA and BBB enter before whatever happens, CCC enters after it; AAA's second one has its trade already."""
-
-
-@attrs.frozen
-class Desk:
-    """A folder with a market, and both programs on it."""
-
-    folder: Path
-    market: Path
-
-    @property
-    def truth(self) -> Path:
-        return self.folder / "truth.jsonl"
-
-    @property
-    def report(self) -> Path:
-        return self.folder / "report.json"
-
-    @contextmanager
-    def simulator(self, port: int = 0) -> Iterator[tuple[Program, int]]:
-        options = ("--market", self.market, "--speed", SPEED, "--state", self.folder / "books")
-        with started(
-            SIMULATOR, self.folder, "--port", str(port), *map(str, options), "--truth", self.truth
-        ) as simulator:
-            yield simulator, int(simulator.until_said(r"^listening on 127\.0\.0\.1:(\d+)$"))
-
-    @contextmanager
-    def supervisor(self, port: int) -> Iterator[Program]:
-        with started(
-            SUPERVISOR,
-            self.folder,
-            *("--broker", "tws", "--tws", f"127.0.0.1:{port}", "--symbols", ",".join(SYMBOLS)),
-            *("--signals", self.market / "signals.jsonl", "--speed", str(SPEED)),
-            *("--state", self.folder / "state", "--report", self.report),
-        ) as supervisor:
-            yield supervisor
-
-    def covered(self, symbol: str) -> bool:
-        """Whether the venue has a working stop for the whole position, by the last word on it."""
-        orders = [line for line in truth(self.truth) if line["kind"].startswith("order_")]
-        last = {line["order_ref"] or "": line for line in orders}
-        stops = [line for ref, line in last.items() if f":{symbol}:" in ref and ":stop:" in ref]
-        return any(line["status"] in ("PreSubmitted", "Submitted") for line in stops)
 
 
 @pytest.fixture

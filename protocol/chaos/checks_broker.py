@@ -1,6 +1,6 @@
-"""Words of the broker, its silence, and trades of somebody else, taken as they must be: L3, L8, O12, X1.
+"""Words of the broker, its silence, and trades of somebody else, taken as they must be: L3, L8, O12, X1, OCA.
 
-The names are those of the faults that show whether a law holds.
+The names are those of the faults that show whether a law holds, or of the groups of exits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from protocol.chaos.checker import Bounds, Checker, Stretch
-from protocol.chaos.scene import DISTURBED_S, QUIET_KINDS, Scene
+from protocol.chaos.scene import DISTURBED_S, QUIET_KINDS, STOP_TYPES, Scene, ref_of, works
 from protocol.chaos.timeline import (
     Blow,
     Connected,
@@ -24,7 +24,14 @@ from protocol.chaos.timeline import (
 )
 from protocol.events import FillEvent, ForeignFillEvent, LinkEvent
 from protocol.exchange.faults import ConnectivityLost, Freeze, Silence, StopReading, kind_of
-from protocol.exchange.happenings import Executed, VenueExecution
+from protocol.exchange.happenings import (
+    Executed,
+    OrderAccepted,
+    OrderChanged,
+    OrderModified,
+    VenueExecution,
+    VenueOrder,
+)
 from protocol.session_orders import ACK_LOOP_S
 from protocol.tws.messages import PlaceOrder, ReqAllOpenOrders
 from protocol.values import OrderRef, Purpose, Symbol, purpose_of
@@ -34,8 +41,11 @@ BEATS: Final = 2.0
 SILENT: Final = (Silence, Freeze, StopReading)
 SILENT_KINDS: Final = frozenset({"silence", "freeze", "stop_reading"})
 NEAR: Final = timedelta(seconds=1)
+IN_VAIN: Final = "there was nothing to do it to"
+"""What a fault says that found nothing, such as a connection."""
 COUNTED_S: Final = 2.0
 ASKED_S: Final = 1.0
+EXACT_S: Final = 1e-6
 FOREIGN_FOR_S: Final = 5.0
 """For so long a position must have been somebody else's, so that what we send is no crossed close of ours."""
 
@@ -102,8 +112,8 @@ class HeartbeatFails(Bounds):
     def see(self, entry: Entry) -> None:
         super().see(entry)
         match entry:
-            case FaultDone(kind=kind) if kind in SILENT_KINDS and self.scene.link == "up":
-                if self._lasts_s(kind, entry.at) > self._bound_s:
+            case FaultDone(kind=kind, what=what) if kind in SILENT_KINDS and self.scene.link == "up":
+                if what != IN_VAIN and self._lasts_s(kind, entry.at) > self._bound_s:
                     self.due.setdefault("the link", entry.loop_s + self._bound_s)
             case FaultDone(kind="restart" | "drop_connection" | "refuse_connections") | Healed():
                 self.due.clear()  # it ends in another way
@@ -191,4 +201,75 @@ class NoFight(Checker):
             self.violate(f"{ref} left to close {self.scene.truth.position(ref.symbol)}, which others hold")
 
 
-CHECKERS: Final = (CountedWhileCutOff, HeartbeatFails, AskedAbout, NoFight)
+class CloseInTheGroup(Checker):
+    """A close goes into the OCA group of the stop that it may meet, so that the two never both fill."""
+
+    invariant = "OCA"
+
+    def see(self, entry: Entry) -> None:
+        if not (isinstance(entry, Happened) and isinstance(entry.happening, OrderAccepted)):
+            return
+        close = entry.happening.order
+        ref = ref_of(close)
+        if ref is None or purpose_of(ref.role) is not Purpose.CLOSE:
+            return
+        self.checked += 1
+        if close.order.oca_group or self.scene.disturbed:
+            return
+        truth = self.scene.truth
+        beside = sum(
+            order.remaining
+            for order in truth.live_of(ref.symbol)
+            if order.order.order_type in STOP_TYPES
+            and order.order.action == close.order.action
+            and works(order)
+            and ref_of(order) is not None
+        )
+        position = abs(truth.position(ref.symbol))
+        if beside and beside + close.remaining > position:
+            self.violate(
+                f"{ref} for {close.remaining} of {position} shares is in no group, stops of {beside} are"
+            )
+
+
+class ReducedOnce(Checker):
+    """What the exchange takes off an exit of a group by itself, nobody asks of it once more."""
+
+    invariant = "OCA"
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._sent_at: dict[int, float] = {}
+        self._changed_at: dict[int, float] = {}
+        self._terms: dict[int, tuple[object, ...]] = {}
+
+    def see(self, entry: Entry) -> None:
+        match entry:
+            case Sent(request=PlaceOrder(order_id=order_id)):
+                self._sent_at[order_id] = entry.loop_s
+            case Happened(happening=OrderChanged(order=order)):
+                self._changed_at[order.perm_id] = entry.loop_s
+                self._terms[order.perm_id] = _terms_of(order)
+            case Happened(happening=OrderModified(order=order)):
+                self._modified(order)
+                self._changed_at.pop(order.perm_id, None)
+            case _:
+                pass
+
+    def _modified(self, order: VenueOrder) -> None:
+        """Judged where the news takes a while, so that it is plain who knew what."""
+        changed_at, latency_s = self._changed_at.get(order.perm_id), self.scene.plan.tws.report_latency_s
+        ref = ref_of(order)
+        if changed_at is None or not latency_s or ref is None or self.scene.disturbed:
+            return
+        knew = self._sent_at.get(order.order_id, 0.0) >= changed_at + latency_s - EXACT_S
+        same = self._terms[order.perm_id] == _terms_of(order)
+        self.hold(not (knew and same), f"{ref} was asked for what the exchange had made of it already")
+
+
+def _terms_of(order: VenueOrder) -> tuple[object, ...]:
+    asked = order.order
+    return asked.total_quantity, asked.lmt_price, asked.aux_price, asked.order_type
+
+
+CHECKERS: Final = (CountedWhileCutOff, HeartbeatFails, AskedAbout, NoFight, CloseInTheGroup, ReducedOnce)

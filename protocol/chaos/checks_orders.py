@@ -21,7 +21,11 @@ from protocol.tws.messages import CancelOrder, Order, PlaceOrder
 from protocol.values import MAIN, OrderRef, OrderStatus, Purpose, Side, Symbol, purpose_of
 
 POLL_S: Final = 36.0
+NOTICED_S: Final = 2.0
+"""For news that cross each other, where nothing was done to the system."""
 """A poll of the books, and its answer: by then what nobody told is known."""
+NO_INTENT: Final = "R20 no_intent"
+"""How the gate refuses what the journal does not know."""
 LATE_FILLS: Final = ("fill_after_cancel", "bust_execution", "correct_execution", "withhold_execution")
 """Faults after which our own position is not what anybody could know."""
 
@@ -249,6 +253,9 @@ class JournalFirst(Checker):
         match entry:
             case Journalled(event=CancelEvent(ref=ref)):
                 self._cancels[ref] = self._cancels.get(ref, 0) + 1
+            case Journalled(event=RejectEvent(ref=ref, reason=reason)) if NO_INTENT in reason:
+                # It did not leave, and that was the gate's doing.
+                self.violate(f"{ref} was to leave before its intent was in the journal")
             case Sent(request=PlaceOrder(order_id=order_id, order=order)):
                 self._placed(order_id, order)
             case Sent(request=CancelOrder(order_id=order_id)):
@@ -316,7 +323,7 @@ class DeadIsDead(Checker):
 
     def pass_time(self) -> None:
         for ref, stretch in self._believed.items():
-            if stretch.lasts and stretch.too_long(POLL_S, POLL_S):
+            if stretch.lasts and stretch.too_long(NOTICED_S, POLL_S):
                 self.violate(f"{ref} counts as ended and has lived on for {stretch.lasted_s:.1f} s")
 
     def see(self, entry: Entry) -> None:

@@ -33,7 +33,7 @@ from protocol.values import Symbol
 
 SYMBOLS: Final = "symbol:"
 """How the names of symbols' actors begin in the tree."""
-PROMPT_S: Final = 0.2
+PROMPT_S: Final = 0.1
 """For a supervisor to do what is due: its own work takes no time on the mock clock."""
 GUARDED_S: Final = 3.0
 """From a symbol's fall to its guard: two seconds of patience, and a glance."""

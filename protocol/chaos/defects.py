@@ -25,13 +25,22 @@ class DefectKind(enum.Enum):
     POISON_BROKER_EVENT = "poison_broker_event"
     """One report of the broker, each time it is handled."""
     RAISING_RULE = "raising_rule"
-    """Whatever is handled next, ticks too."""
+    """Each tick, signal and time to wake, from at once or from the next signal on."""
+
+
+@attrs.frozen
+class Companion:
+    """Another symbol that is killed `after_s` after the first fall; `pick` (0 to 1) says which."""
+
+    after_s: float
+    pick: float
 
 
 @attrs.frozen(kw_only=True)
 class Defect:
     """From `at_s` on, at the `nth` message of those that it is about.
 
+    A raising rule with `nth` 0 raises at once, with 1 from the next signal on.
     `times`: how often a raising rule raises, None: until it is mended. `late`: the message has had all its
     effects, in the journal and at the broker, when the handler raises; otherwise it has had none.
     `mended_s`: when a person has mended it and lets the symbol out of a quarantine; None: it stays in.
@@ -44,11 +53,23 @@ class Defect:
     times: int | None
     late: bool
     mended_s: float | None
+    company: tuple[Companion, ...] = ()
+    """Others that die while it falls again and again: none of them may have to wait for it."""
+
+
+PLACES: Final = {
+    DefectKind.POISON_SIGNAL: (1, 1),
+    DefectKind.POISON_BROKER_EVENT: (1, 12),
+    DefectKind.RAISING_RULE: (0, 1),
+}
+"""Between which the place of the first message lies at which a defect shows."""
+TIMES: Final[dict[int, tuple[int | None, ...]]] = {0: (1, 2, 4, None, None), 1: (1, 1, 1, None)}
+"""How often a rule raises, by that place: a signal that it raises at once only is judged after all."""
 
 
 def draw_defects(random: Random, symbols: tuple[Symbol, ...], safety_s: float) -> tuple[Defect, ...]:
-    """Most episodes have none."""
-    if random.random() < 0.65:
+    """Half of the episodes have none."""
+    if random.random() < 0.5:
         return ()
     return tuple(_draw_defect(random, symbols, safety_s) for _ in range(random.choice((1, 1, 2, 3))))
 
@@ -72,6 +93,7 @@ def draw_hush(
 
 def _draw_defect(random: Random, symbols: tuple[Symbol, ...], safety_s: float) -> Defect:
     kind = random.choice(tuple(DefectKind))
+    nth = random.randint(*PLACES[kind])
     at_s = round(random.uniform(20, safety_s - SHORT_S - 20), 3)
     latest_s = min(at_s + LONG_S, safety_s - 10)
     mended_s = round(random.uniform(at_s + SHORT_S, latest_s), 3)
@@ -79,8 +101,15 @@ def _draw_defect(random: Random, symbols: tuple[Symbol, ...], safety_s: float) -
         at_s=at_s,
         kind=kind,
         symbol=random.choice(symbols),
-        nth=random.randint(1, 12) if kind is DefectKind.POISON_BROKER_EVENT else 1,
-        times=random.choice((1, 2, 4, None, None)) if kind is DefectKind.RAISING_RULE else None,
+        nth=nth,
+        times=random.choice(TIMES[nth]) if kind is DefectKind.RAISING_RULE else None,
         late=random.random() < 0.5,
         mended_s=mended_s if random.random() < 0.6 else None,
+        company=_draw_company(random) if nth == 0 else (),
     )
+
+
+def _draw_company(random: Random) -> tuple[Companion, ...]:
+    """Within the second and a half in which a symbol falls so often that it is shut away."""
+    times = sorted(round(random.uniform(0.02, 1.6), 3) for _ in range(random.choice((3, 6))))
+    return tuple(Companion(after_s, random.random()) for after_s in times)

@@ -187,7 +187,7 @@ def draw_plan(seed: int, minutes: float = 30.0, *, faults: bool = True) -> Episo
             *draw_hush(random("hush"), defects, plan.predictions, start),
         ),
         crashes=_draw_crashes(random("crashes"), safety_s),
-        kills=(*_draw_kills(random("kills"), safety_s), *_draw_company(random("company"), defects)),
+        kills=_draw_kills(random("kills"), safety_s),
         moments=_draw_moments(random("moments"), symbols),
         pauses=_draw_pauses(random("pauses"), safety_s),
         disk=_draw_disk(random("disk"), safety_s),
@@ -242,15 +242,6 @@ def _draw_kills(random: Random, safety_s: float) -> tuple[Kill, ...]:
     return tuple(
         Kill(at_s, random.choice(victims), random.random(), random.choice((0, 0, random.randint(1, 300))))
         for at_s in _times(random, safety_s, 8)
-    )
-
-
-def _draw_company(random: Random, defects: tuple[Defect, ...]) -> tuple[Kill, ...]:
-    """Others who die while a symbol falls again and again: nobody may have to wait for it."""
-    return tuple(
-        Kill(round(defect.at_s + random.uniform(0.05, 3), 3), Victim.SYMBOL, random.random())
-        for defect in defects
-        for _ in range(random.choice((0, 2, 6)))
     )
 
 

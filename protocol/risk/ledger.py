@@ -163,6 +163,8 @@ class Ledger:
         self._warned: set[tuple[str, str]] = set()
         self.lowered_at: datetime | None = None
         """When a person last lowered the kill level: what led to it counts no more."""
+        self.liquidated: ForeignFillEvent | None = None
+        """The last position that the broker closed for want of margin."""
         self._first_equity: Decimal | None = None
         self._best_equity: Decimal | None = None
 
@@ -191,6 +193,8 @@ class Ledger:
         match event:
             case ForeignFillEvent():
                 self._of(event.symbol).fill(event)
+                if event.liquidation:
+                    self.liquidated = event
             case HoldEvent():
                 self._of(event.symbol).hold(event.reason)
             case ReconciledEvent():

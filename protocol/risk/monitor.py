@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from protocol.control_events import EquityEvent, KillLevelEvent, LockEvent, UnlockEvent
-from protocol.events import AlarmEvent
+from protocol.events import AlarmEvent, ForeignFillEvent
 from protocol.risk.ledger import ACCOUNT
 from protocol.risk.limit_locks import limit_locks, loss_locks, message_ratio
 from protocol.risk.patience import Patience
@@ -33,6 +33,7 @@ CLOCK: Final = "clock"
 LIMITS: Final = "limits"
 """Who locks and raises the level when a limit is reached."""
 MESSAGES_HIGH, LIMIT_LOCK, KILL_LEVEL = "MESSAGES_HIGH", "LIMIT_LOCK", "KILL_LEVEL"
+LIQUIDATION = "LIQUIDATION"
 """Codes of alarms."""
 WARN_AT: Final = 0.5
 """Part of R13's limit at which a person is told."""
@@ -149,6 +150,9 @@ def demands(gate: Watched, day: Reckoning, *, at: datetime) -> Iterator[Demand]:
     """The kill levels that limits and mismatches demand now."""
     yield from lasting_demands(gate, day)
     limits, ledger = gate.standing.limits, gate.ledger
+    sold = _liquidated(gate)
+    if sold is not None:
+        yield Demand(KillLevel.HALT, _liquidation_text(sold))
     since = at - timedelta(seconds=limits.reject_window_s)
     if ledger.lowered_at is not None:
         since = max(since, ledger.lowered_at)
@@ -158,6 +162,17 @@ def demands(gate: Watched, day: Reckoning, *, at: datetime) -> Iterator[Demand]:
         yield Demand(
             KillLevel.HALT, f"the broker refused {refused} orders within {window} (max_rejects_in_all)"
         )
+
+
+def _liquidated(gate: Watched) -> ForeignFillEvent | None:
+    """What the broker closed for want of margin since a person last lowered the level."""
+    sold, lowered_at = gate.ledger.liquidated, gate.ledger.lowered_at
+    return sold if sold is not None and (lowered_at is None or sold.at > lowered_at) else None
+
+
+def _liquidation_text(sold: ForeignFillEvent) -> str:
+    what = f"{sold.side.value} {sold.quantity} {sold.symbol} at {sold.price}"
+    return f"the broker closes positions for want of margin ({what})"
 
 
 def lasting_demands(gate: Watched, day: Reckoning) -> Iterator[Demand]:
@@ -216,12 +231,17 @@ def _equity(day: Reckoning, patience: Patience | None, at: datetime) -> Iterator
 
 
 def _warnings(gate: Watched, at: datetime) -> Iterator[AlarmEvent]:
-    """R13 at half of its limit, once a day."""
+    """R13 at half of its limit, and what the broker liquidates, once a day."""
     ledger, most = gate.ledger, gate.standing.limits.max_messages_per_execution
     ratio = message_ratio(ledger, at)
     if ratio >= most * WARN_AT and not ledger.warned(MESSAGES_HIGH, ACCOUNT, at):
         text = f"{ratio:.1f} order messages for each executed order today; {most} lock what they come from"
         yield AlarmEvent(at=at, cause=LIMITS, code=MESSAGES_HIGH, text=text)
+    sold = _liquidated(gate)
+    if sold is not None and not ledger.warned(LIQUIDATION, sold.symbol, at):
+        yield AlarmEvent(
+            at=at, cause=LIMITS, code=LIQUIDATION, text=_liquidation_text(sold), symbol=sold.symbol
+        )
 
 
 _QUIET: Final = frozenset({
