@@ -61,6 +61,8 @@ from protocol.tws.messages import ClientRequest
 from protocol.values import Symbol
 
 LOOK_EVERY_LOOP_S: Final = 5.0
+ATTENDS_EVERY_S: Final = 45.0
+"""How often a person looks at what waits for one."""
 COMPARE_EVERY_LOOP_S: Final = 280.0
 FLOOD_S: Final = 1.0
 MAX_LIVES: Final = 200
@@ -126,7 +128,7 @@ class Episode:
         self.disk = Journal.memory()
         self.process: Process | None = None
         self.lives = 0
-        self._healed = self._over = False
+        self._healed = self._over = self._switched = False
         self._told: set[Prediction] = set()
         self._flaws: dict[Symbol, Flaw] = {}
         self._flooded_at = float("-inf")
@@ -148,6 +150,7 @@ class Episode:
                 nursery.start_soon(self._switch, switch)
             for defect in self.plan.defects:
                 nursery.start_soon(self._spoil, defect)
+            nursery.start_soon(self._attend)
             nursery.start_soon(self._compare)
             await trio.sleep_until(self.plan.safety_s)
             self._heal()
@@ -266,6 +269,7 @@ class Episode:
             return
         self._struck(Blow.PERSON, switch.kind, "")
         process.raise_level(switch.level)
+        self._switched = True
         await trio.sleep_until(switch.off_s)
         # Whoever lives then: the level has outlasted the one who was told. A link that was severed has no
         # clock before the level is lowered, and a process that dies of the word has not heard it.
@@ -275,8 +279,25 @@ class Episode:
             if process is not None and process.life.alive and (severed or process.clock.known):
                 process.lower_level()
                 heard = process.life.alive
+                self._switched = not heard
             if not heard:
                 await trio.sleep(LOOK_EVERY_LOOP_S)
+
+    async def _attend(self) -> None:
+        """A person looks in now and then: what has been held for a while is resumed, a level that a limit
+        or a liquidation demanded is lowered. Otherwise an early word of somebody else ends the episode."""
+        seen: frozenset[Symbol] = frozenset()
+        while not self._healed:
+            await trio.sleep(ATTENDS_EVERY_S)
+            process = self.process
+            if process is None or not process.life.alive or not process.clock.known:
+                continue
+            held = frozenset(each.symbol for each in process.standings() if each.held)
+            for symbol in sorted(held & seen):
+                process.resume(symbol)
+            seen = held
+            if not self._switched:
+                process.lower_level()
 
     async def _spoil(self, defect: Defect) -> None:
         """A defect is there, and later a person has mended it."""

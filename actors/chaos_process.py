@@ -149,6 +149,9 @@ class Process:
                 self.system.risk.lower_level(level, who=PERSON, why="the episode says so")
                 return
 
+    def resume(self, symbol: Symbol) -> None:
+        self.system.lift_hold(symbol, PERSON, "the episode says so")
+
     # --- the tree, by names -----------------------------------------------------------------------
 
     def kill(self, victim: Victim, pick: float) -> str:

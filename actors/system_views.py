@@ -80,7 +80,10 @@ def health_of(system: TradingSystem) -> dict[str, Health]:
     window = session.resets.window(clock.now()) if clock.known else None
     found = {
         LINK: link_health(
-            broker.state, broker.last_trouble, busy_id=broker.busy_id, severed=broker.severed,
+            broker.state,
+            broker.last_trouble,
+            busy_id=broker.busy_id,
+            severed=broker.severed,
             absence="" if window is None else window.name,
         )
     }

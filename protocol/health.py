@@ -78,9 +78,7 @@ _OF_DATA: Final = {
 }
 
 
-def link_health(
-    state: LinkState, reason: str, *, busy_id: bool, severed: str, absence: str = ""
-) -> Health:
+def link_health(state: LinkState, reason: str, *, busy_id: bool, severed: str, absence: str = "") -> Health:
     """Of the link to the broker. `reason` is what was said of it last, `absence` which planned one of TWS."""
     if severed:
         return Health(HealthState.SEVERED, f"the link is closed on purpose: {severed}")

@@ -197,9 +197,7 @@ def _hear_commission(chores: Chores, exec_id: str, commission: Decimal) -> None:
         ))  # fmt: skip
 
 
-def _hear_order(
-    chores: Chores, report: OrderReport, *, adopted: bool, position: int | None = None
-) -> None:
+def _hear_order(chores: Chores, report: OrderReport, *, adopted: bool, position: int | None = None) -> None:
     """A status is journalled when it says something new; TWS repeats itself up to four times.
 
     `position` is the broker's, where it is told with the order.

@@ -55,8 +55,8 @@ def test_an_exit_that_is_told_before_its_entry_turns_nothing_around() -> None:
 
 
 def test_a_change_that_overwrote_what_the_broker_took_off_is_made_good_at_once() -> None:
-    """A new price for the stop, sent for 100 shares, crosses 60 that the target fills: TWS takes them off the
-    stop, then hears 100 (seed 210: it stayed too big for the two seconds after which silence is an answer)."""
+    """A new price for the stop, sent for 100 shares, crosses 60 that the target fills: TWS takes them off
+    the stop, then hears 100 (seed 210: too big for the two seconds after which silence is an answer)."""
     desk = Desk.ready().entered()
     assert desk.fills(ref(TARGET), 60, "108") == ()
     assert desk.told(ref(STOP), OrderStatus.ACCEPTED, 0, quantity=40) == ()
