@@ -100,7 +100,7 @@ def conclude(
     books = fold(tuple(system.symbols), rows)
     known = sim is not None or compared
     if not known and ending.code == CLEAN_EXIT:
-        ending.reason += "; without a link, the books were not compared with the broker's"
+        ending.reason += "; the books were not compared with the broker's, who did not tell them in time"
     facts = gather_facts(
         system,
         sim,

@@ -112,12 +112,16 @@ def decide(
         before = len(chores.events)
         chores.look_afresh()
         _look_after(chores)
-        if len(chores.events) == before and plan.follows_rules and view.reconciled:
+        if len(chores.events) == before and _heeds_rules(plan, view):
             evaluate(chores, (*heard, *chores.events[asked_of_rules:before]))
             heard, asked_of_rules = (), before
         if len(chores.events) == before:
             return Decision(tuple(chores.events), chores.wake_at, chores.watch)
     raise RuntimeError(f"{plan.symbol}: upkeep does not come to rest after {message!r}")
+
+
+def _heeds_rules(plan: SymbolPlan, view: MarketView) -> bool:
+    return plan.follows_rules and view.reconciled and not view.stopping
 
 
 def _look_after(chores: Chores) -> None:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from rich.console import Console
@@ -33,6 +33,7 @@ from tests.programs import (
     write_turning_signals,
 )
 from tests.truth_checks import (
+    Line,
     Tail,
     differences,
     positions_of,
@@ -116,13 +117,17 @@ def wait_for_blow(tail: Tail, rng: random.Random, process: subprocess.Popen[byte
         for line in tail.read():
             if line["kind"] == "client_connected" and not connected:
                 connected, deadline = True, time.monotonic() + most_s
-            if line["kind"] in ("order_accepted", "order_modified"):
-                skip -= 1
+            skip -= asked_by_us(line)
         if skip < 0:
             time.sleep(pause_s)
             return
         time.sleep(GLANCE_S)
     tally.never_up += not connected
+
+
+def asked_by_us(line: Line) -> bool:
+    """A placement or a change that the venue took; what it changes by itself says why."""
+    return line["kind"] in ("order_accepted", "order_modified") and not line.get("why")
 
 
 def strike(tail: Tail, process: subprocess.Popen[bytes], tally: Tally) -> None:
@@ -131,7 +136,7 @@ def strike(tail: Tail, process: subprocess.Popen[bytes], tally: Tally) -> None:
     now = time.monotonic()
     process.wait()
     tail.read()
-    ours = [line["mono"] for line in tail.lines if line["kind"] in ("order_accepted", "order_modified")]
+    ours = [line["mono"] for line in tail.lines if asked_by_us(line)]
     tally.kills += 1
     if ours:
         since_s = now - max(ours)
@@ -184,7 +189,7 @@ def run(kills: int, seed: int, folder: Path, out: Console) -> int:
     return 1 if found else 0
 
 
-def tell(out: Console, tally: Tally, lines: Sequence[dict[str, Any]], took_s: float) -> None:
+def tell(out: Console, tally: Tally, lines: Sequence[Line], took_s: float) -> None:
     delays = sorted(tally.delays_ms)
     executions = sum(line["kind"] == "execution" for line in lines)
     orders = len({line["order_ref"] for line in lines if line["kind"] == "order_accepted"})

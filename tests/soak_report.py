@@ -19,9 +19,10 @@ WARM_UP_S: Final = 300.0
 MAX_KIB_PER_ORDER: Final = 16.0
 """Every order and execution is known for good (about 1 KiB); at each link-up TWS lists those of the whole day
 once more, and for a moment they are all there as messages. Nothing grows with time or with ticks."""
-MAX_FDS_MORE: Final = 4.0
-MAX_THREADS_MORE: Final = 1.0
-"""In the mean, between the first and the last third of an incarnation: connections come and go."""
+MAX_FDS_MORE: Final = 8.0
+MAX_THREADS_MORE: Final = 2.0
+"""In the mean, between the first and the last third of an incarnation: threads that look at the disk and
+connections of the embedded service come and go, the more of them the slower the machine."""
 MAX_BYTES_A_ROW: Final = 2_000.0
 MAX_LOG_BYTES: Final = 4 * 1_000_000 + 100_000
 """Four generations of the size that the configuration names, and the line that crosses it."""

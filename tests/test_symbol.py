@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from protocol.commands import CancelOrder, Flatten, ModifyOrder, PlaceOrders
+from protocol.commands import CancelOrder, Flatten, ModifyOrder, PlaceOrders, Stop
 from protocol.events import (
     AlarmEvent,
     HoldEvent,
@@ -288,3 +288,12 @@ def test_a_cancel_that_crossed_the_last_fill_alarms_nobody_and_one_of_a_live_ord
     assert [event for event in desk.events if isinstance(event, AlarmEvent)] == []
     desk.refused(ref(STOP), RequestKind.CANCEL)
     assert [event.code for event in desk.events if isinstance(event, AlarmEvent)] == ["REFUSED"]
+
+
+def test_a_system_that_stops_begins_nothing_new_and_leaves_the_position_its_stop() -> None:
+    desk = Desk.ready().entered()
+    desk.say(Stop(desk.at))
+    assert desk.signal("SHORT", "s2") == ()
+    assert desk.verdicts()[-1] == ("refused", "stopping")
+    assert desk.trade.closing is None
+    assert desk.position == 100

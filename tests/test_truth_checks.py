@@ -92,6 +92,12 @@ def test_executions_and_positions_are_held_against_the_journal_both_ways(tmp_pat
     }
 
 
+def test_an_execution_on_its_way_when_the_last_client_left_is_asked_for_by_the_next(tmp_path: Path) -> None:
+    Journal.open(tmp_path).close()
+    assert list(differences([link(0, True), bought(1.9), link(2, False)], tmp_path)) == []
+    assert len(list(differences([link(0, True), bought(1.7), link(2, False)], tmp_path))) == 2
+
+
 def test_what_happens_after_the_last_client_has_left_is_nobodys_fault() -> None:
     lines = [link(0, True), bought(1), link(2, False), bought(3)]
     assert while_anybody_was_there(lines) == lines[:3]

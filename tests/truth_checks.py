@@ -6,6 +6,7 @@ and no position without its whole stop for longer than it takes to act while som
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from protocol.events import FillEvent
 
 Line: TypeAlias = dict[str, Any]
 
+ON_ITS_WAY_S: Final = 0.25
+"""What the venue did so shortly before the last client left may never have reached it."""
 NAKED_S: Final = 2.0
 """How long a position may have less stop than its size while there is a link (INV-01)."""
 STOPS: Final = frozenset({"STP", "STP LMT", "TRAIL"})
@@ -173,7 +176,15 @@ def differences(lines: Sequence[Line], state: Path) -> Iterator[str]:
     for ref in twice(lines):
         yield f"two orders carry {ref}"
     fills = fills_of(state)
-    executed = {line["exec_id"]: line for line in lines if line["kind"] == "execution"}
+    told_until = max(
+        (line["mono"] for line in lines if line["kind"] == "client_disconnected"), default=math.inf
+    )
+    executed = {
+        line["exec_id"]: line
+        for line in lines
+        if line["kind"] == "execution"
+        if line["exec_id"] in fills or line["mono"] < told_until - ON_ITS_WAY_S
+    }
     for exec_id in executed.keys() - fills.keys():
         yield f"the journal lacks the execution {exec_id} of {executed[exec_id]['order_ref']}"
     for exec_id in fills.keys() - executed.keys():
@@ -181,7 +192,7 @@ def differences(lines: Sequence[Line], state: Path) -> Iterator[str]:
     ours: Counter[str] = Counter()
     for event in fills.values():
         ours[event.ref.symbol] += event.side.sign * event.quantity
-    theirs = positions_of(lines)
+    theirs = positions_of(executed.values())
     for symbol in sorted({*ours, *theirs}):
         if ours[symbol] != theirs[symbol]:
             yield f"{symbol}: {theirs[symbol]} at the venue, {ours[symbol]} in the journal"

@@ -60,6 +60,10 @@ def judge(chores: Chores, signal: PredictionSignalEvent) -> None:
         reason = f"it has waited {waited.total_seconds():.0f} s for its symbol"
         say_verdict(chores, signal, Outcome(Verdict.REFUSED, STALE, reason))
         return
+    if chores.view.stopping:
+        # What is begun now would be half done when the link goes; positions keep their stops.
+        say_verdict(chores, signal, Outcome(Verdict.REFUSED, "stopping", "the system stops"))
+        return
     missing, traded, acted = "", False, list[Outcome]()
     for rule in chores.plan.rules:
         if not asks_for_signal(rule.when) or not is_on(chores.state, rule):
