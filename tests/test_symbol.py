@@ -294,6 +294,6 @@ def test_a_system_that_stops_begins_nothing_new_and_leaves_the_position_its_stop
     desk = Desk.ready().entered()
     desk.say(Stop(desk.at))
     assert desk.signal("SHORT", "s2") == ()
-    assert desk.verdicts()[-1] == ("refused", "stopping")
+    assert desk.verdicts()[-1] == ("s2", "stopping")
     assert desk.trade.closing is None
     assert desk.position == 100
