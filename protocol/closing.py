@@ -99,7 +99,7 @@ def keep_closing(chores: Chores) -> None:
         return
     for order in trade.live_entries:
         _cancel(chores, order, trade.closing.reason)
-    quantity = chores.state.position.quantity
+    quantity = chores.state.traded
     if quantity == 0:
         return
     if quantity * trade.side.sign < 0:
@@ -170,7 +170,7 @@ def close_parts(chores: Chores) -> None:
     trade = chores.state.trade
     if trade is None or trade.closing is not None or trade.entering:
         return
-    position = chores.state.position.quantity * trade.side.sign
+    position = chores.state.traded * trade.side.sign
     if position <= 0 or not any(tranche.closing for tranche in trade.tranches):
         return
     for index, shares in enumerate(trade.shares(position)):
@@ -239,7 +239,7 @@ def clear_up(chores: Chores) -> None:
     trade = chores.state.trade
     if trade is None:
         return
-    position = chores.state.position.quantity
+    position = chores.state.traded
     if position * trade.side.sign < 0:
         position = chores.state.own_quantity
     if position * trade.side.sign < 0 and trade.closing is None:

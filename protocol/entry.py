@@ -223,6 +223,9 @@ def market_refusal(chores: Chores) -> Refusal | None:
         return Refusal("stopping", "the system stops")
     if state.held:
         return Refusal("hold", state.held)
+    if state.trade is None and state.foreign:
+        # One account has one position: with a stranger's shares in it nobody could tell what a stop is for.
+        return Refusal("foreign_shares", f"somebody else holds {state.foreign} shares of it")
     if view.link is not LinkState.UP or not view.reconciled:
         return Refusal("not_reconciled", view.why_not)
     if view.grid is None:

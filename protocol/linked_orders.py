@@ -52,6 +52,8 @@ class LinkedOrders:
     plan: TradePlan = TradePlan()
     average: Decimal = Decimal(0)
     """Average entry of what is held, or was held last."""
+    besides: int = 0
+    """Signed shares that somebody else held when it began: they are not its own."""
     hedges: tuple[str, ...] = ()
     """Symbols that were asked to hedge it."""
     ratchet: Decimal | None = None

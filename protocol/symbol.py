@@ -231,12 +231,12 @@ def _hear_order(chores: Chores, report: OrderReport, *, adopted: bool, position:
 
 def _hear_executions(chores: Chores, reports: Sequence[ExecutionReport]) -> None:
     """Executions count always, in any state, once; those of strangers put the symbol on hold."""
-    held_before = chores.state.position.quantity
+    held_before = chores.state.own_quantity
     make_room(chores, reports)
     for report in reports:
         _hear_execution(chores, report)
     ours = any(report.ref is not None for report in reports)
-    held = chores.state.position.quantity
+    held = chores.state.own_quantity
     if ours and chores.state.trade is None and held not in (0, held_before):
         _adopt_late_fill(chores)
 
@@ -268,14 +268,14 @@ def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
 
 def _adopt_late_fill(chores: Chores) -> None:
     """An order of a concluded trade filled after all: the position gets a context, and is closed."""
-    position, plan = chores.state.position, chores.plan
-    side = Side.BUY if position.quantity > 0 else Side.SELL
+    own, plan = chores.state.own_quantity, chores.plan
+    side = Side.BUY if own > 0 else Side.SELL
     trade = chores.state.next_trade
     reason = "an order of an earlier trade filled late"
     forget_reversal(chores, reason)
     chores.emit(PositionOpenEvent(
         at=chores.at, cause=reason, symbol=plan.symbol, trade=trade, side=side,
-        quantity=abs(position.quantity), stop_distance=position.average_price, target_distance=None,
+        quantity=abs(own), stop_distance=chores.state.position.average_price, target_distance=None,
         signal_id="", rule=reason,
     ))  # fmt: skip
     chores.emit(PositionUpdateEvent(

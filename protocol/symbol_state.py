@@ -94,9 +94,18 @@ class SymbolState:
         return cls(symbol, Position.empty(symbol))
 
     @property
+    def besides(self) -> int:
+        return 0 if self.trade is None else self.trade.besides
+
+    @property
+    def traded(self) -> int:
+        """The position without what somebody else held before the trade began, signed shares."""
+        return self.position.quantity - self.besides
+
+    @property
     def own_quantity(self) -> int:
         """The part of the position that is ours to look after, signed."""
-        return own_part(self.position.quantity, self.foreign)
+        return own_part(self.traded, self.foreign - self.besides)
 
 
 def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
@@ -298,17 +307,18 @@ def _exits_follow(trade: LinkedOrders, at: datetime) -> LinkedOrders:
 
 
 def _moved(state: SymbolState, position: Position, event: BaseEvent, by: str) -> SymbolState:
-    trade, at = state.trade, event.at
-    foreign = foreign_after(state.foreign, state.position.quantity, position.quantity, event)
+    trade, at, besides = state.trade, event.at, state.besides
+    held = position.quantity - besides
+    theirs = foreign_after(state.foreign - besides, state.traded, held, event)
     if trade is not None:
-        before, after = state.position.quantity * trade.side.sign, position.quantity * trade.side.sign
+        before, after = state.traded * trade.side.sign, held * trade.side.sign
         # On the wrong side by what somebody else did, nothing of it is the trade's any more.
-        turned = before > 0 > after and own_part(position.quantity, foreign) == 0
+        turned = before > 0 > after and own_part(held, theirs) == 0
         if turned or (after == 0 and before != 0):
             trade = attrs.evolve(trade, flat_since=at, concluded_by=by)
-        elif position.quantity != 0:
+        elif after != 0:
             trade = attrs.evolve(trade, flat_since=None, average=position.average_price)
-    return attrs.evolve(state, position=position, foreign=foreign, trade=trade)
+    return attrs.evolve(state, position=position, foreign=theirs + besides, trade=trade)
 
 
 def _trade_told(trade: LinkedOrders, event: OrderStatusEvent) -> LinkedOrders:
@@ -410,6 +420,7 @@ def _opened(state: SymbolState, event: PositionOpenEvent) -> SymbolState:
         state.position.realized_pnl,
         state.position.commission,
         plan=event.plan,
+        besides=state.foreign,
     )
     entries = _with_time(state.entries, event.rule, event.at)
     return attrs.evolve(

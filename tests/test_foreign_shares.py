@@ -5,13 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.commands import BrokerCommand, LiftHold, PlaceOrders
 from protocol.custody import Custody, next_steps
 from protocol.events import ModifyOrderEvent, NewOrderEvent
 from protocol.foreign_shares import own_part
 from protocol.splits import split_ratio
-from protocol.values import Side
+from protocol.values import STOP, TARGET, OrderStatus, Side
 from tests.risk_stage import D
-from tests.symbol_desk import SLV
+from tests.symbol_desk import SLV, Desk, ref
 from tests.test_custodian import AT, NEXT_CLOSE, working
 
 SHARES = st.integers(-300, 300)
@@ -69,3 +70,39 @@ def test_what_a_person_bought_is_no_split() -> None:
     assert split_ratio(100, 0, D("100"), D("25")) is None
     assert split_ratio(0, 100, D("100"), D("25")) is None
     assert split_ratio(100, 60, D("100"), D("99")) is None
+
+
+def late_fill_beside_a_strangers_shares() -> tuple[Desk, tuple[BrokerCommand, ...]]:
+    """A person has bought 110 where we were short 100; then our cancelled target buys 20 after all."""
+    desk = Desk.ready().entered("SHORT")
+    desk.say(desk.execution(None, Side.BUY, 110, "99"))
+    for role in (STOP, TARGET):
+        desk.told(ref(role), OrderStatus.CANCELLED)
+    assert (desk.state.trade, desk.state.foreign, desk.position) == (None, 10, 10)
+    return desk, desk.say(desk.execution(ref(TARGET), Side.BUY, 20, "99"))
+
+
+def test_a_late_fill_beside_a_strangers_shares_closes_its_own_and_leaves_theirs() -> None:
+    """Fault seed 91: the close took the stranger's shares as well."""
+    desk, said = late_fill_beside_a_strangers_shares()
+    (placed,) = [command for command in said if isinstance(command, PlaceOrders)]
+    (close,) = placed.orders
+    assert (close.side, close.quantity) == (Side.SELL, 20)
+    desk.told(close.ref, OrderStatus.SUBMITTED)
+    desk.fills(close.ref, 20, "99")
+    assert (desk.state.trade, desk.state.foreign, desk.position) == (None, 10, 10)
+
+
+def test_beside_a_strangers_shares_no_trade_begins_also_when_the_hold_is_lifted() -> None:
+    desk, said = late_fill_beside_a_strangers_shares()
+    (placed,) = [command for command in said if isinstance(command, PlaceOrders)]
+    desk.fills(placed.orders[0].ref, 20, "99")
+    desk.say(LiftHold(desk.at, "someone", "seen"))
+    assert desk.state.held == ""
+    desk.wait(400)
+    desk.quote(99.98, 100.0)
+    desk.signal("BUY", "s2")
+    assert desk.verdicts()[-1] == ("s2", "foreign_shares")
+    desk.say(desk.execution(None, Side.SELL, 10, "99"))
+    desk.say(LiftHold(desk.at, "someone", "they have sold"))
+    assert desk.signal("BUY", "s3") != ()
