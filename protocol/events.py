@@ -121,6 +121,8 @@ class FillEvent(OrderEvent):
     side: Side
     quantity: int
     price: Decimal
+    perm_id: int = 0
+    """TWS's name of the order, where it told it: now and then it has two under one reference."""
 
 
 @attrs.frozen(kw_only=True)

@@ -17,5 +17,5 @@ def fill_event(report: ExecutionReport, at: datetime) -> FillEvent | ForeignFill
         )  # fmt: skip
     return FillEvent(
         at=at, cause=report.exec_id, ref=report.ref, exec_id=report.exec_id, side=report.side,
-        quantity=report.quantity, price=report.price,
+        quantity=report.quantity, price=report.price, perm_id=report.perm_id,
     )  # fmt: skip

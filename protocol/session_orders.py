@@ -261,6 +261,8 @@ class SentOrders(OrderRegister):
             return
         if self._incarnations.is_another(sent, report.perm_id, report.status, report, out):
             return
+        if self._succeeded(sent, report.status, out):
+            return
         self._bind(sent, report.perm_id)
         self._confirm(sent, report)
         self._tell(sent, report, out)

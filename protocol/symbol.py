@@ -43,8 +43,6 @@ from protocol.events import (
     BaseEvent,
     CancelEvent,
     CommissionEvent,
-    FillEvent,
-    ForeignFillEvent,
     HoldEvent,
     ModifyOrderEvent,
     NewOrderEvent,
@@ -56,6 +54,7 @@ from protocol.events import (
     ReconciledEvent,
     RejectEvent,
 )
+from protocol.executions import fill_event
 from protocol.hedging import hear_peer
 from protocol.market_view import MarketView
 from protocol.order import TERMINAL, Order
@@ -245,25 +244,16 @@ def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
     state, plan = chores.state, chores.plan
     if state.position.knows(report.exec_id):
         return
-    if report.ref is None:
-        chores.emit(ForeignFillEvent(
-            at=chores.at, cause=report.exec_id, symbol=plan.symbol, exec_id=report.exec_id,
-            side=report.side, quantity=report.quantity, price=report.price, liquidation=report.liquidation,
+    chores.emit(fill_event(report, chores.at))
+    if report.ref is None and not state.held:
+        reason = f"somebody else traded {plan.symbol} ({report.side.value} {report.quantity})"
+        unguarded = chores.state.position.quantity if chores.state.trade is None else 0
+        left = f"; the {unguarded} shares that are held now have no stop of ours" if unguarded else ""
+        chores.emit(HoldEvent(at=chores.at, cause=report.exec_id, symbol=plan.symbol, reason=reason))
+        chores.emit(AlarmEvent(
+            at=chores.at, code="FOREIGN_TRADE", symbol=plan.symbol,
+            text=f"{reason}: no entries until a person resumes it{left}",
         ))  # fmt: skip
-        if not state.held:
-            reason = f"somebody else traded {plan.symbol} ({report.side.value} {report.quantity})"
-            unguarded = chores.state.position.quantity if chores.state.trade is None else 0
-            left = f"; the {unguarded} shares that are held now have no stop of ours" if unguarded else ""
-            chores.emit(HoldEvent(at=chores.at, cause=report.exec_id, symbol=plan.symbol, reason=reason))
-            chores.emit(AlarmEvent(
-                at=chores.at, code="FOREIGN_TRADE", symbol=plan.symbol,
-                text=f"{reason}: no entries until a person resumes it{left}",
-            ))  # fmt: skip
-        return
-    chores.emit(FillEvent(
-        at=chores.at, cause=report.exec_id, ref=report.ref, exec_id=report.exec_id, side=report.side,
-        quantity=report.quantity, price=report.price,
-    ))  # fmt: skip
 
 
 def _adopt_late_fill(chores: Chores) -> None:

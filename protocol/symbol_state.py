@@ -240,7 +240,7 @@ def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
     change = event.side.sign * (position.quantity - before.quantity)
     trade, by = state.trade, event.ref.role
     if trade is not None and trade.trade == event.ref.trade:
-        trade = trade.changed(event.ref, lambda order: order.executed(change))
+        trade = trade.changed(event.ref, lambda order: _executed(order, event, change))
         order = trade.find(event.ref)
         if order is not None and order.purpose is not Purpose.ENTRY:
             trade = _reduced_by_broker(_given_back(trade, event, change), event, change)
@@ -249,6 +249,13 @@ def _filled(state: SymbolState, event: FillEvent) -> SymbolState:
             trade = _exits_follow(trade, event.at)
         state = attrs.evolve(state, trade=trade)
     return _moved(state, position, event, by)
+
+
+def _executed(order: Order, event: FillEvent, change: int) -> Order:
+    """The order moves with its executions, and not with those of another order of the same reference, which
+    TWS had beside it: that one's shares are no part of this one's total."""
+    other = event.perm_id and order.perm_id and event.perm_id != order.perm_id
+    return order if other else order.executed(change)
 
 
 def _given_back(trade: LinkedOrders, event: FillEvent, change: int) -> LinkedOrders:
@@ -342,6 +349,9 @@ def told(order: Order, event: OrderStatusEvent) -> Order:
         # Given up as ended, and yet the broker lists it as open: it is there.
         status = event.status
     known_as_asked = order.as_asked
+    if event.perm_id and order.perm_id and event.perm_id != order.perm_id:
+        # Another order has taken its place, with executions of its own.
+        order = attrs.evolve(order, filled=event.filled, reported_filled=event.filled)
     sent = order.requested_quantity
     overwritten = event.quantity == sent and sent not in (order.spec.quantity, order.confirmed_quantity)
     order = attrs.evolve(

@@ -14,6 +14,7 @@ from actors.chaos_defects import Flaw, Flawed, FlawedMailbox
 from actors.mailbox import Lane
 from protocol.chaos.checks_broker import (
     IN_VAIN,
+    OCA_TRADED,
     AskedAbout,
     CloseInTheGroup,
     CountedWhileCutOff,
@@ -391,7 +392,7 @@ def test_what_the_exchange_has_reduced_is_not_to_be_asked_for_again(
     plan = attrs.evolve(PLAN, tws=attrs.evolve(PLAN.tws, report_latency_s=0.4))
     script = Script(ReducedOnce, plan)
     reduced = script.order("stop", 2, action="SELL", quantity=60, type_="STP")
-    script.put(Happened(script.loop_s, OrderChanged(script.at, reduced, "OCA")))
+    script.put(Happened(script.loop_s, OrderChanged(script.at, reduced, OCA_TRADED)))
     script.later(late_s)
     script.send("stop", action="SELL", quantity=quantity, order_id=2)
     asked = attrs.evolve(reduced, order=attrs.evolve(reduced.order, total_quantity=Decimal(quantity)))

@@ -29,6 +29,7 @@ from protocol.exchange.happenings import (
     OrderAccepted,
     OrderChanged,
     OrderModified,
+    Status,
     VenueExecution,
     VenueOrder,
 )
@@ -177,17 +178,24 @@ class NoFight(Checker):
         super().__init__(scene)
         self._theirs = {symbol: Stretch(scene) for symbol in scene.plan.symbols}
         self._seen: set[int] = set()
+        self._added: dict[Symbol, int] = {}
+        """Shares that late executions of ours have added beside theirs: those may go again."""
 
     def see(self, entry: Entry) -> None:
         match entry:
-            case Happened():
+            case Happened(happening=happening):
                 for symbol, stretch in self._theirs.items():
                     self.checked += stretch.set(self._is_theirs(symbol))
+                    if not stretch.lasts:
+                        self._added.pop(symbol, None)
+                if isinstance(happening, Executed) and happening.order.status is Status.CANCELLED:
+                    symbol = Symbol(happening.execution.contract.symbol)
+                    self._added[symbol] = self._added.get(symbol, 0) + happening.execution.quantity
             case Sent(request=PlaceOrder(order_id=order_id, order=order)) if order_id not in self._seen:
                 self._seen.add(order_id)
                 ref = OrderRef.parse(order.order_ref)
                 if ref is not None and purpose_of(ref.role) is Purpose.CLOSE:
-                    self._closes(ref)
+                    self._closes(ref, int(order.total_quantity))
             case _:
                 pass
 
@@ -195,8 +203,10 @@ class NoFight(Checker):
         truth = self.scene.truth
         return bool(truth.foreign.get(symbol)) and truth.position(symbol) != 0 == truth.ours(symbol)
 
-    def _closes(self, ref: OrderRef) -> None:
+    def _closes(self, ref: OrderRef, quantity: int) -> None:
         stretch = self._theirs[ref.symbol]
+        if quantity <= self._added.get(ref.symbol, 0):
+            return
         if stretch.lasts and self.scene.loop_s - stretch.began_at > FOREIGN_FOR_S:
             self.violate(f"{ref} left to close {self.scene.truth.position(ref.symbol)}, which others hold")
 
@@ -232,6 +242,11 @@ class CloseInTheGroup(Checker):
             )
 
 
+OCA_TRADED: Final = "another order of the OCA group traded"
+"""The venue's word for it. Children that follow their parent are another thing: we ask for the same at once,
+since what a child becomes of that is not proven."""
+
+
 class ReducedOnce(Checker):
     """What the exchange takes off an exit of a group by itself, nobody asks of it once more."""
 
@@ -247,7 +262,7 @@ class ReducedOnce(Checker):
         match entry:
             case Sent(request=PlaceOrder(order_id=order_id)):
                 self._sent_at[order_id] = entry.loop_s
-            case Happened(happening=OrderChanged(order=order)):
+            case Happened(happening=OrderChanged(order=order, why=why)) if why == OCA_TRADED:
                 self._changed_at[order.perm_id] = entry.loop_s
                 self._terms[order.perm_id] = _terms_of(order)
             case Happened(happening=OrderModified(order=order)):

@@ -35,6 +35,8 @@ SYMBOLS: Final = "symbol:"
 """How the names of symbols' actors begin in the tree."""
 PROMPT_S: Final = 0.1
 """For a supervisor to do what is due: its own work takes no time on the mock clock."""
+LOOK_S: Final = 0.5
+"""The custodian looks who is down so often."""
 GUARDED_S: Final = 3.0
 """From a symbol's fall to its guard: two seconds of patience, and a glance."""
 DELIVERIES: Final = 2
@@ -132,6 +134,8 @@ class Guarded(Bounds):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self._entering = {symbol: Stretch(scene) for symbol in scene.plan.symbols}
+        self._guarded: dict[str, float] = {}
+        """Symbols in custody, and when their actors last came back from it."""
 
     def pass_time(self) -> None:
         super().pass_time()
@@ -145,11 +149,18 @@ class Guarded(Bounds):
             case Journalled(event=ActorExitedEvent(actor=actor, decision="quarantine")) if actor.startswith(
                 SYMBOLS
             ):
-                self.due[actor.removeprefix(SYMBOLS)] = entry.loop_s + GUARDED_S
+                symbol = actor.removeprefix(SYMBOLS)
+                # Back for less than a look of the custodian, it has never been out of its hands.
+                if entry.loop_s - self._guarded.get(symbol, -GUARDED_S) > LOOK_S:
+                    self.due[symbol] = entry.loop_s + GUARDED_S
             case Journalled(event=AlarmEvent(code="GUARDED", symbol=symbol)):
                 self.met(symbol)
+                self._guarded[symbol] = entry.loop_s
             case Journalled(event=ActorStartedEvent(actor=actor)):
-                self.due.pop(actor.removeprefix(SYMBOLS), None)
+                symbol = actor.removeprefix(SYMBOLS)
+                self.due.pop(symbol, None)
+                if symbol in self._guarded:
+                    self._guarded[symbol] = entry.loop_s
             case Struck(blow=Blow.ACTOR, kind=kind) if kind in GUARDS:
                 # Its next incarnation begins anew, with patience and all.
                 self.due = {name: until + GUARDED_S for name, until in self.due.items()}
