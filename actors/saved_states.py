@@ -33,7 +33,7 @@ REPLAY_CHUNK: Final = 100
 CHUNK_LOOP_S: Final = 0.002
 """A replay lets others run after this many events, or this long, whichever comes first."""
 
-log = structlog.get_logger("saved states")
+log = structlog.get_logger("recovery")
 
 
 @attrs.frozen

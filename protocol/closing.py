@@ -8,7 +8,7 @@ bought at the market.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import attrs
@@ -37,6 +37,10 @@ GRACE = timedelta(seconds=2.0)
 """The broker cancels the siblings of a filled exit by itself; after this long we do."""
 LONGEST_PAUSE = timedelta(seconds=60.0)
 """Refused closing orders follow each other ever more slowly, up to this."""
+OWED = timedelta(seconds=30.0)
+OWED_LATENCIES = 20
+"""How long a close waits for executions that a status has told of: the session asks for them within seconds
+of the machine's time, however fast the market's goes."""
 MAX_ATTEMPTS = 6
 """Closing prices asked of the target before a market order joins it."""
 
@@ -100,7 +104,7 @@ def keep_closing(chores: Chores) -> None:
     for order in trade.live_entries:
         _cancel(chores, order, trade.closing.reason)
     quantity = chores.state.traded
-    if quantity == 0:
+    if quantity == 0 or _owed_entries(chores, trade, trade.closing.since):
         return
     if quantity * trade.side.sign < 0:
         # What somebody else has turned around is theirs.
@@ -115,6 +119,14 @@ def keep_closing(chores: Chores) -> None:
         if shares:
             # Each close takes the next number of its role, so the ones before it have to be seen.
             _close_part(chores, chores.state.trade or trade, index, trade.side.opposite, shares)
+
+
+def _owed_entries(chores: Chores, trade: LinkedOrders, since: datetime) -> bool:
+    """Whether an entry has filled further than its executions tell, so that nobody knows how much is to be
+    closed. A close for less would fill its group and take the stop of the rest along; the exits stay until
+    the executions have come, or what stands in for them, though not for ever."""
+    owed = any(order.awaits_executions for order in trade.orders if order.purpose is Purpose.ENTRY)
+    return owed and not chores.due(since + OWED + OWED_LATENCIES * chores.plan.latency)
 
 
 def _close_part(chores: Chores, trade: LinkedOrders, index: int, leaving: Side, quantity: int) -> None:

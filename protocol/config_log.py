@@ -10,7 +10,8 @@ from protocol.log_limits import LEVELS
 from protocol.settings import LogSettings
 
 PARTS: Final = (
-    "alarm", "alerts", "broker", "control", "history", "libraries", "run", "supervisor", "watchdog",
+    "alarm", "alerts", "broker", "control", "history", "libraries", "recovery", "run", "supervisor",
+    "watchdog",
 )  # fmt: skip
 """The names of loggers; `libraries` is what others' code says."""
 MIN_FILE_BYTES, MAX_FILE_BYTES = 10_000, 1_000_000_000

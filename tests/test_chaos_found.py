@@ -80,6 +80,30 @@ def test_what_fills_beside_a_market_close_is_closed_as_soon_as_that_has_filled()
     assert [event.code for event in desk.events if isinstance(event, AlarmEvent)][-1] == "UNCOVERED"
 
 
+def test_a_close_waits_for_the_executions_of_an_entry_that_its_status_has_told_of() -> None:
+    """Of 100 shares 40 were told: a close of 40 would take the stop of the other 60 along when it fills."""
+    desk = Desk.ready()
+    desk.signal("BUY")
+    desk.bracket_taken()
+    desk.fills(ref(MAIN), 40, "100")
+    desk.told(ref(MAIN), OrderStatus.FILLED, 100)
+    assert desk.say(Flatten(desk.at, "enough")) == ()
+    (command,) = desk.fills(ref(MAIN), 60, "100")
+    assert isinstance(command, ModifyOrder)
+    assert (command.order.ref, command.order.quantity) == (ref(TARGET), 100)
+
+
+def test_a_close_does_not_wait_for_ever_for_executions_that_never_come() -> None:
+    desk = Desk.ready()
+    desk.signal("BUY")
+    desk.bracket_taken()
+    desk.fills(ref(MAIN), 40, "100")
+    desk.told(ref(MAIN), OrderStatus.FILLED, 100)
+    desk.say(Flatten(desk.at, "enough"))
+    asked = [command.order for command in desk.wait(120) if isinstance(command, ModifyOrder)]
+    assert (ref(TARGET), 40) in [(order.ref, order.quantity) for order in asked]
+
+
 def test_a_journal_belongs_to_one_account() -> None:
     """TWS may name another paper account after a reconnect: our orders are not there (seed 26)."""
     settings = BrokerSettings()
