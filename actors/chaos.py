@@ -122,16 +122,23 @@ def results_of(jobs: Sequence[Job], processes: int) -> Iterator[EpisodeResult]:
 def run_seeds(jobs: Sequence[Job], *, processes: int, report: Path | None, console: Console) -> int:
     """Play them all, show how it goes, say what was found; the exit code."""
     tally, began = Tally(), perf_counter()
+    interrupted: KeyboardInterrupt | None = None
     with _progress(console) as progress:
         task = progress.add_task("episodes", total=len(jobs), broken=0)
-        for result in results_of(jobs, processes):
-            tally.add(result)
-            _say_violations(console, result)
-            progress.update(task, advance=1, broken=len(tally.violations))
+        try:
+            for result in results_of(jobs, processes):
+                tally.add(result)
+                _say_violations(console, result)
+                progress.update(task, advance=1, broken=len(tally.violations))
+        except KeyboardInterrupt as error:
+            # What has been played counts all the same.
+            interrupted = error
     told = tally.to_dict(perf_counter() - began)
     if report is not None:
         report.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     _say(console, tally, told)
+    if interrupted is not None:
+        raise interrupted
     return VIOLATION_EXIT if tally.violations or tally.never_fired else OK_EXIT
 
 
