@@ -29,7 +29,7 @@ from protocol.events import (
     ModifyOrderEvent,
     NewOrderEvent,
 )
-from protocol.executions import fill_event
+from protocol.executions import fill_event, hold_event
 from protocol.foreign_shares import foreign_after
 from protocol.position import Position
 from protocol.reports import (
@@ -260,7 +260,13 @@ class Custodian:
         for report in executions:
             if guard.position.knows(report.exec_id):
                 continue
-            self._write(guard, [fill_event(report, self._clock.now())])
+            at = self._clock.now()
+            self._write(guard, [fill_event(report, at)])
+            if report.ref is None:
+                # Its own actor will find the trade in its journal, as a thing of the past.
+                hold = hold_event(report, at)
+                self._write(guard, [hold])
+                self._alarm(guard.symbol, "FOREIGN_TRADE", f"{hold.reason}, while its actor was down")
 
     # --- performing -------------------------------------------------------------------------------
 

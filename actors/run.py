@@ -64,7 +64,7 @@ AGREE_LOOP_S = 3.0
 """How long the last commissions may take until the two sides' books are compared for good."""
 GLANCE_LOOP_S = 0.02
 END_ROWS = 100
-"""At its end a run saves the state of each symbol that has grown by as many rows: fewer are replayed at once."""
+"""At its end a run saves the state of each symbol with so many new rows: fewer are soon replayed."""
 SHOW_CURSOR = b"\x1b[?25h\n"
 """The live table hides it."""
 VERSION = "0.1.0"

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from protocol.events import FillEvent, ForeignFillEvent
+from protocol.events import FillEvent, ForeignFillEvent, HoldEvent
 from protocol.reports import ExecutionReport
+
+
+def hold_event(report: ExecutionReport, at: datetime) -> HoldEvent:
+    """What somebody else's trade leads to: no entries until a person resumes the symbol."""
+    reason = f"somebody else traded {report.symbol} ({report.side.value} {report.quantity})"
+    return HoldEvent(at=at, cause=report.exec_id, symbol=report.symbol, reason=reason)
 
 
 def fill_event(report: ExecutionReport, at: datetime) -> FillEvent | ForeignFillEvent:

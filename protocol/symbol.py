@@ -54,7 +54,7 @@ from protocol.events import (
     ReconciledEvent,
     RejectEvent,
 )
-from protocol.executions import fill_event
+from protocol.executions import fill_event, hold_event
 from protocol.hedging import hear_peer
 from protocol.market_view import MarketView
 from protocol.order import TERMINAL, Order
@@ -246,13 +246,13 @@ def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
         return
     chores.emit(fill_event(report, chores.at))
     if report.ref is None and not state.held:
-        reason = f"somebody else traded {plan.symbol} ({report.side.value} {report.quantity})"
+        hold = hold_event(report, chores.at)
         unguarded = chores.state.position.quantity if chores.state.trade is None else 0
         left = f"; the {unguarded} shares that are held now have no stop of ours" if unguarded else ""
-        chores.emit(HoldEvent(at=chores.at, cause=report.exec_id, symbol=plan.symbol, reason=reason))
+        chores.emit(hold)
         chores.emit(AlarmEvent(
             at=chores.at, code="FOREIGN_TRADE", symbol=plan.symbol,
-            text=f"{reason}: no entries until a person resumes it{left}",
+            text=f"{hold.reason}: no entries until a person resumes it{left}",
         ))  # fmt: skip
 
 

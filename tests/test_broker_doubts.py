@@ -171,7 +171,7 @@ async def test_the_true_execution_takes_the_place_of_what_stood_in_for_it(autoju
 async def test_executions_that_are_told_again_after_a_restart_take_nobodys_place(
     autojump_clock: object,
 ) -> None:
-    """40 of 100 shares were told, 60 stood in for the rest; a new session tells the 40 once more (seed 309)."""
+    """40 of 100 shares were told, 60 stood in for the rest; a new session tells the 40 again (seed 309)."""
     journal = ListJournal()
     journal.append("symbol:SLV", [FillEvent(
         at=START, ref=spec().ref, exec_id="status.9001.100.01", side=Side.BUY, quantity=60, price=Decimal(30)

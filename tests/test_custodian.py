@@ -20,6 +20,7 @@ from protocol.exchange.interventions import Interventions
 from protocol.reports import OrderReport
 from protocol.settings import Schedule
 from protocol.symbol_state import SymbolState
+from protocol.tws.messages import Order
 from protocol.values import (
     CLOSE,
     DOUBLEDOWN,
@@ -314,6 +315,25 @@ def test_a_released_symbol_takes_over_from_the_custodian_and_trades_on() -> None
         assert world.position() == -100
         assert world.sent_twice() == []
         assert world.disagreements() == ()
+
+    play(story)
+
+
+def test_what_somebody_else_trades_while_the_actor_is_down_holds_the_symbol_when_it_is_back() -> None:
+    """Fault seed 270: its actor found the trade in its journal, as a thing of the past, and was not held."""
+
+    async def story(world: World) -> None:
+        await world.enter()
+        shut_away(world)
+        await trio.sleep(10.0)
+        contract = world.tws.venue.open_orders()[0].contract
+        order = Order(action="BUY", order_type="MKT", total_quantity=Decimal(10))
+        Interventions(world.tws.venue).place_manual(world.tws.market_now(), contract, order)
+        await trio.sleep(40.0)
+        assert {"GUARDED", "FOREIGN_TRADE"} <= world.alarms()
+        assert world.system.release_symbol(SLV)
+        await world.until(lambda: world.system.symbols[SLV].ready)
+        assert world.state().held == "somebody else traded SLV (BUY 10)"
 
     play(story)
 
