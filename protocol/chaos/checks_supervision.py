@@ -99,12 +99,18 @@ class PoisonEnds(Bounds):
 
     invariant = "SUP-17"
 
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._shut: set[str] = set()
+        self._let_out: dict[str, int] = {}
+        """How often a person has let a symbol out: with the poison still there, that tries it again."""
+
     def see(self, entry: Entry) -> None:
         super().see(entry)
         match entry:
             case Raised(kind=DefectKind.POISON_SIGNAL | DefectKind.POISON_BROKER_EVENT, count=count):
                 self.hold(
-                    count <= DELIVERIES,
+                    count <= DELIVERIES * (1 + self._let_out.get(f"{SYMBOLS}{entry.symbol}", 0)),
                     f"a {entry.kind.value} was delivered to {entry.symbol} for the {count}. time",
                 )
                 if count == DELIVERIES and entry.kind is DefectKind.POISON_BROKER_EVENT:
@@ -113,6 +119,10 @@ class PoisonEnds(Bounds):
                     self.due[entry.symbol] = entry.loop_s + PROMPT_S
             case Journalled(event=ActorExitedEvent(actor=actor, decision="quarantine")):
                 self.met(actor)
+                self._shut.add(actor)
+            case Journalled(event=ActorStartedEvent(actor=actor)) if actor in self._shut:
+                self._shut.discard(actor)
+                self._let_out[actor] = self._let_out.get(actor, 0) + 1
             case Journalled(event=AlarmEvent(symbol=symbol)):
                 self.met(symbol)
             case Struck(blow=Blow.ACTOR):
