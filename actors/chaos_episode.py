@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from time import perf_counter
 from typing import Final
@@ -20,7 +21,7 @@ from actors.chaos_defects import Flaw
 from actors.chaos_life import Countdown, Life, ShakyJournal
 from actors.chaos_process import Process
 from actors.deterministic import JumpingClock, run_deterministically
-from actors.journal import Journal
+from actors.journal import Journal, JournalFailed
 from actors.simulated_tws import SimulatedTws
 from protocol.chaos.defects import Defect
 from protocol.chaos.market import make_market
@@ -268,7 +269,8 @@ class Episode:
         if process is None or not process.life.alive:
             return
         self._struck(Blow.PERSON, switch.kind, "")
-        process.raise_level(switch.level)
+        with suppress(JournalFailed):
+            process.raise_level(switch.level)
         self._switched = True
         await trio.sleep_until(switch.off_s)
         # Whoever lives then: the level has outlasted the one who was told. A link that was severed has no
@@ -277,7 +279,8 @@ class Episode:
         while not heard:
             process = self.process
             if process is not None and process.life.alive and (severed or process.clock.known):
-                process.lower_level()
+                with suppress(JournalFailed):
+                    process.lower_level()
                 heard = process.life.alive
                 self._switched = not heard
             if not heard:
@@ -293,11 +296,13 @@ class Episode:
             if process is None or not process.life.alive or not process.clock.known:
                 continue
             held = frozenset(each.symbol for each in process.standings() if each.held)
-            for symbol in sorted(held & seen):
-                process.resume(symbol)
+            # A disk that fails at such a moment is the process's business, which ends by it.
+            with suppress(JournalFailed):
+                for symbol in sorted(held & seen):
+                    process.resume(symbol)
+                if not self._switched:
+                    process.lower_level()
             seen = held
-            if not self._switched:
-                process.lower_level()
 
     async def _spoil(self, defect: Defect) -> None:
         """A defect is there, and later a person has mended it."""
@@ -321,7 +326,8 @@ class Episode:
         flaw.mended = True
         while (process := self.process) is None or not process.life.alive or not process.clock.known:
             await trio.sleep(LOOK_EVERY_LOOP_S)
-        process.system.release_symbol(defect.symbol)
+        with suppress(JournalFailed):
+            process.system.release_symbol(defect.symbol)
 
     def _raised(self, defect: Defect, count: int) -> None:
         if count == 1:
