@@ -25,7 +25,7 @@ from protocol.session_desk import OrderDesk
 from protocol.session_heartbeat import Heartbeat
 from protocol.session_history import History
 from protocol.session_identity import choose_account
-from protocol.session_market_data import Lines
+from protocol.session_market_data import DATA_AGAIN, DATA_STATES, LIVE_DATA, Lines
 from protocol.session_orders import SentOrders
 from protocol.session_phase import Phase, SessionCounts
 from protocol.session_snapshot import Gathering, Part
@@ -39,16 +39,6 @@ PHASE_LOOP_S = 10.0
 """Silence in a phase of the link-up after which it has failed."""
 FIRST_REQUEST_ID: Final = 1_000_000_000
 """Order ids and request ids answer in one field of an error; far apart, they are never mixed up."""
-LIVE_DATA: Final = 1
-"""Of the types of market data; 2 is frozen, 3 delayed, 4 both."""
-DATA_STATES: Final = {
-    101: DataState.NO_LINE, 354: DataState.NOT_PERMITTED, 10089: DataState.NOT_PERMITTED,
-    10168: DataState.NOT_PERMITTED, 10186: DataState.NOT_PERMITTED, 10167: DataState.DELAYED,
-    10182: DataState.ENDED, 10225: DataState.ENDED, 10197: DataState.COMPETING,
-}  # fmt: skip
-"""What an error about a subscription says of its data. 10090 (a part is missing) leaves the rest flowing."""
-DATA_AGAIN: Final = frozenset({10182, 10225, 10197, 101})
-"""A subscription that ended, or could not be had, and is made again with the next regular look."""
 SILENCE_S: Final = 30.0
 """Market time without a word of a line, while others speak, after which it is asked for anew."""
 
@@ -197,7 +187,10 @@ class Session:
             self.counts.stale_commands += 1
             return
         match command:
-            case PlaceOrders() | ModifyOrder() | CancelOrder():
+            case PlaceOrders() | CancelOrder():
+                self.desk.take(command, out)
+            case ModifyOrder():
+                self.books.changing(command.order, out)
                 self.desk.take(command, out)
             case AskSnapshot():
                 self.books.ask(command.symbol)

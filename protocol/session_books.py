@@ -16,7 +16,7 @@ from protocol.session_snapshot import ROUTINE, Gathering, Part
 from protocol.session_translation import DEAD, STATUS, report_of_execution, report_of_spec
 from protocol.session_words import Outbox, Urgency
 from protocol.tws import messages as tws
-from protocol.values import OrderRef, OrderStatus, Symbol
+from protocol.values import OrderRef, OrderSpec, OrderStatus, Purpose, Symbol
 
 RECONCILE_LOOP_S = 30.0
 OWED_LOOP_S = 1.0
@@ -40,9 +40,13 @@ class BrokerBooks:
         self._owed: dict[OrderRef, float] = {}
         """Orders of which a status told more than executions did, and when those are asked for."""
         self._trusts_positions = False
+        self._told_apart: dict[Symbol, int] = {}
+        """Positions that TWS told since the last look. Being asked for them once, it goes on telling them,
+        and what should have come within a look may come behind its end."""
 
     def link_lost(self) -> None:
         self.gathering = self.reconcile_at = None
+        self._told_apart.clear()
         self._doubts.clear()
         self.orders.link_lost()
 
@@ -80,6 +84,14 @@ class BrokerBooks:
         """Something odd was seen: do not wait for the next regular look."""
         if self.reconcile_at is not None:
             self.reconcile_at = min(self.reconcile_at, out.loop_s + LOOK_AGAIN_LOOP_S)
+
+    def changing(self, order: OrderSpec, out: Outbox) -> None:
+        """A change is about to leave. TWS has been seen to double one (nautilus_trader issue 4564): where
+        shares are taken off an exit, the old one that is left would close more than there is."""
+        sent = self.orders.get(order.ref)
+        before = 0 if sent is None or sent.report is None else sent.report.quantity
+        if order.purpose is not Purpose.ENTRY and order.quantity < before:
+            self.look_again(out)
 
     # --- messages, inside and outside a snapshot --------------------------------------------------
 
@@ -133,7 +145,10 @@ class BrokerBooks:
 
     def position(self, message: tws.Position, out: Outbox) -> None:
         symbol = self._ours(message.contract, message.account)
-        if symbol is not None and self.gathering is not None:
+        if symbol is None:
+            return
+        self._told_apart[symbol] = int(message.position)
+        if self.gathering is not None:
             self.gathering.positions[symbol] = int(message.position)
             self.gathering.heard(out.loop_s)
 
@@ -161,6 +176,8 @@ class BrokerBooks:
     def settle(self, gathering: Gathering, generation: int, out: Outbox) -> None:
         """Settle what was unknown, compare positions, tell those who asked and those who must know."""
         self.snapshots += 1
+        gathering.positions = self._told_apart | gathering.positions
+        self._told_apart = {}
         found, found_ids = frozenset(gathering.found), frozenset(gathering.found_ids)
         executed = self.executions.executed()
         self.orders.settle(found, found_ids, executed, gathering.sequence, generation, out)

@@ -16,6 +16,17 @@ from protocol.values import Symbol, Tick, TickKind
 TickMessage: TypeAlias = tws.TickPrice | tws.TickSize | tws.TickGeneric | tws.TickString
 TICK_MESSAGES: Final = frozenset({tws.TickPrice, tws.TickSize, tws.TickGeneric, tws.TickString})
 
+LIVE_DATA: Final = 1
+"""Of the types of market data; 2 is frozen, 3 delayed, 4 both."""
+DATA_STATES: Final = {
+    101: DataState.NO_LINE, 354: DataState.NOT_PERMITTED, 10089: DataState.NOT_PERMITTED,
+    10168: DataState.NOT_PERMITTED, 10186: DataState.NOT_PERMITTED, 10167: DataState.DELAYED,
+    10182: DataState.ENDED, 10225: DataState.ENDED, 10197: DataState.COMPETING,
+}  # fmt: skip
+"""What an error about a subscription says of its data. 10090 (a part is missing) leaves the rest flowing."""
+DATA_AGAIN: Final = frozenset({10182, 10225, 10197, 101})
+"""A subscription that ended, or could not be had, and is made again with the next regular look."""
+
 _OF_PRICE: Final = {1: TickKind.BID, 2: TickKind.ASK, 4: TickKind.LAST, 9: TickKind.PREVIOUS_CLOSE}
 _OF_SIZE: Final = {0: TickKind.BID, 3: TickKind.ASK, 5: TickKind.LAST}
 _VOLUME = 8

@@ -63,6 +63,7 @@ class FakeTws:
         self.open_orders: list[tuple[tws.OpenOrder, tws.OrderStatus]] = []
         self.executions: list[tuple[tws.Contract, tws.Execution]] = []
         self.positions: dict[Symbol, int] = {}
+        self.positions_behind_their_end = False
         self.completed: list[tws.CompletedOrder] = []
         self.bars: tuple[tws.HistoricalBar, ...] = ()
         self.silent: set[type] = set()
@@ -182,9 +183,12 @@ class FakeTws:
                     self.say(tws.ExecDetails(req_id, which, execution))
                 self.say(tws.ExecDetailsEnd(req_id))
             case tws.ReqPositions():
-                for symbol, shares in self.positions.items():
-                    self.say(tws.Position(ACCOUNT, contract(symbol), Decimal(shares), 30.0))
-                self.say(tws.PositionEnd())
+                told: list[tws.ServerMessage] = [
+                    tws.Position(ACCOUNT, contract(symbol), Decimal(shares), 30.0)
+                    for symbol, shares in self.positions.items()
+                ]
+                end = 0 if self.positions_behind_their_end else len(told)
+                self.say(*told[:end], tws.PositionEnd(), *told[end:])
             case tws.ReqCompletedOrders():
                 self.say(*self.completed, tws.CompletedOrdersEnd())
             case tws.ReqHistoricalData(req_id):

@@ -7,7 +7,7 @@ from decimal import Decimal
 import attrs
 import pytest
 
-from protocol.commands import PlaceOrders
+from protocol.commands import ModifyOrder, PlaceOrders
 from protocol.events import CancelEvent, FillEvent
 from protocol.reports import ExecutionReport, OrderReport
 from protocol.tws import messages as tws
@@ -113,6 +113,20 @@ async def test_of_an_entry_that_is_there_twice_nothing_is_kept(autojump_clock: o
         world.tws.open_orders.append(echo(entry, "PreSubmitted", perm_id=TWIN))
         await world.settle(31)
         assert cancels(world) == [entry.order_id, entry.order_id]
+
+
+@pytest.mark.parametrize(("shares", "looks"), [(60, 1), (100, 0), (140, 0)])
+async def test_after_an_exit_was_made_smaller_the_books_are_looked_at_for_a_twin(
+    autojump_clock: object, shares: int, looks: int
+) -> None:
+    """TWS may have kept the greater one beside it, which would turn the position around (seed 508)."""
+    async with broker_world() as world:
+        await working(world, *bracket())
+        stop = bracket()[1]
+        asked = len(world.tws.asked(tws.ReqAllOpenOrders))
+        world.commands.put(ModifyOrder(SLV, 1, attrs.evolve(stop, quantity=shares)))
+        await world.settle(4)
+        assert len(world.tws.asked(tws.ReqAllOpenOrders)) == asked + looks
 
 
 async def filled_untold(world: World, *, told: int = 0) -> tws.PlaceOrder:

@@ -441,6 +441,24 @@ async def test_books_that_disagree_twice_are_an_alarm_and_a_snapshot(autojump_cl
         assert world.journal.alarms == ["BOOKS_DISAGREE"]
 
 
+async def test_a_position_that_is_told_behind_the_end_of_its_list_counts_in_the_next_look(
+    autojump_clock: object,
+) -> None:
+    """TWS goes on telling positions once it was asked. Taken for none three times, it cost a stop (seed 393)."""
+    async with broker_world() as world:
+        world.tws.positions_behind_their_end = True
+        (request,) = await working(world, spec())
+        execution = execution_of(request, 100)
+        world.tws.executions.append((contract(), execution))
+        world.tws.say(tws.ExecDetails(-1, contract(), execution))
+        world.tws.positions = {SLV: 100}
+        await world.settle(100)
+        assert "BOOKS_DISAGREE" not in world.journal.alarms
+        world.tws.positions = {}
+        await world.settle(100)
+        assert "BOOKS_DISAGREE" in world.journal.alarms, "what was told once does not count for ever"
+
+
 async def test_a_corrected_execution_takes_the_place_of_the_first(autojump_clock: object) -> None:
     async with broker_world() as world:
         (request,) = await working(world, spec())

@@ -71,6 +71,19 @@ def test_what_somebody_else_added_is_not_ours_to_cover() -> None:
     assert script.broken() == []
 
 
+def test_shares_of_others_after_ours_were_taken_off_are_not_ours_once_our_exits_are_gone() -> None:
+    """A liquidation, then a person who buys again (seed 552)."""
+    script = Script(Covered)
+    enter(script)
+    stop = script.accept("stop", 2, action="SELL", type_="STP")
+    script.execute(script.order("main", 8, action="SELL"), "f.01", 0, own=False)
+    script.later(20)
+    script.end(stop)
+    script.execute(script.order("main", 9, action="BUY"), "f.02", 100, own=False)
+    script.later(60)
+    assert script.broken() == []
+
+
 def test_time_without_a_link_is_nobodys_fault() -> None:
     script = Script(Covered)
     enter(script)

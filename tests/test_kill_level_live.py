@@ -37,7 +37,11 @@ def entries(path: Path) -> list[dict[str, Any]]:
 
 def stops(path: Path) -> set[str]:
     """Symbols with a working stop, by the last word on each order."""
-    last = {line["order_ref"]: line for line in truth(path) if line["kind"].startswith("order_")}
+    last = {
+        line["order_ref"]: line
+        for line in truth(path)
+        if line["kind"].startswith("order_") and line["order_ref"]  # a refused cancel names no order
+    }
     return {
         line["symbol"]
         for ref, line in last.items()

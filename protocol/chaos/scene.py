@@ -107,10 +107,7 @@ class Truth:
             case PositionChanged(contract=contract, quantity=quantity):
                 symbol = Symbol(contract_key(contract))
                 self.positions[symbol] = quantity
-                if quantity == 0 and not any(ref_of(order) for order in self.live_of(symbol)):
-                    # Whose shares they were has no meaning any more: what comes now begins anew. With an
-                    # exit of ours still at work, what it does then is what somebody else's trade left.
-                    self._own[symbol] = 0
+                self._begin_anew(symbol)
             case (
                 Executed(order=order, execution=execution)
                 | ExecutionCorrected(order=order, execution=execution)
@@ -142,8 +139,14 @@ class Truth:
         self.orders[order.perm_id] = order
         if order.status in LIVE:
             self.live[order.perm_id] = order
-        else:
-            self.live.pop(order.perm_id, None)
+        elif self.live.pop(order.perm_id, None) is not None:
+            self._begin_anew(Symbol(order.contract.symbol))
+
+    def _begin_anew(self, symbol: Symbol) -> None:
+        """Flat, whose shares they were has no meaning any more. With an exit of ours still at work, what it
+        does then is what somebody else's trade left."""
+        if self.position(symbol) == 0 and not any(ref_of(order) for order in self.live_of(symbol)):
+            self._own[symbol] = 0
 
     def position(self, symbol: Symbol) -> int:
         return self.positions.get(symbol, 0)
