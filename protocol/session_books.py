@@ -131,7 +131,7 @@ class BrokerBooks:
         report = report_of_execution(message, symbol, ref, out.at)
         if execution.shares != report.quantity:
             out.alarm("FRACTION", f"{symbol}: {execution.shares} shares executed, whole ones counted", symbol)
-        self.executions.add(report, out)
+        self.executions.add(report, int(execution.cum_qty), out)
         if ref in self._owed:
             sent = self.orders.get(ref)
             known = self.executions.executed().get(ref, 0)

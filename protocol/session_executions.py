@@ -37,6 +37,8 @@ class Executions:
         self._by_order: dict[OrderRef, int] = {}
         self._paid: dict[OrderRef, Decimal] = {}
         self._stand_ins: dict[OrderRef, list[str]] = {}
+        self._reached: dict[OrderRef, int] = {}
+        """The highest total that an execution of each order named."""
         self.positions: dict[Symbol, int] = {}
         """What we believe: the broker's word once, every new execution since. Signed shares."""
 
@@ -47,10 +49,15 @@ class Executions:
     def get(self, exec_id: str) -> ExecutionReport | None:
         return self._by_id.get(exec_id)
 
-    def add(self, report: ExecutionReport, out: Outbox) -> bool:
-        """Tell the symbol of an execution that is new, whatever state the link or its order is in."""
+    def add(self, report: ExecutionReport, cumulative: int, out: Outbox) -> bool:
+        """Tell the symbol of an execution that is new, whatever state the link or its order is in.
+
+        `cumulative`: what its order had executed with it, in shares.
+        """
         if report.exec_id in self._by_id:
             return False
+        if report.ref is not None:
+            self._reached[report.ref] = max(self._reached.get(report.ref, 0), cumulative)
         if report.ref in self._stand_ins and root_of(report.exec_id)[0] not in self._latest:
             self._make_room(report, out)
         self._take(report)
@@ -68,6 +75,8 @@ class Executions:
             self._count(report, 1)
             if before is not None:
                 self._count(before, -1)
+                if report.ref in self._reached:
+                    self._reached[report.ref] += report.quantity - before.quantity
 
     def _count(self, report: ExecutionReport, times: int) -> None:
         change = times * report.quantity
@@ -115,11 +124,12 @@ class Executions:
             roots.append(root)
 
     def _make_room(self, report: ExecutionReport, out: Outbox) -> None:
-        """With `report`, an order has executed more than its status said: the true one of a stand-in has
-        come, and as much of that is taken back. (After a restart the others are told once more as well.)"""
+        """With `report`, an order has executed more than its status or any execution said: the true one of a
+        stand-in has come, and as much of that is taken back. (After a restart the others are told once more
+        as well.)"""
         assert report.ref is not None
         roots = self._stand_ins[report.ref]
-        filled = max(int(root.rpartition(".")[2]) for root in roots)
+        filled = max(self._reached[report.ref], *(int(root.rpartition(".")[2]) for root in roots))
         left = min(self._by_order[report.ref] + report.quantity - filled, report.quantity)
         for root in roots:
             standing = self._latest[root]

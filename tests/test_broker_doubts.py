@@ -182,6 +182,23 @@ async def test_the_true_execution_takes_the_place_of_what_stood_in_for_it(autoju
         assert world.journal.alarms == ["EXECUTION_NOT_TOLD"]
 
 
+async def test_a_further_execution_takes_nobodys_place(autojump_clock: object) -> None:
+    """100 of 230 shares stood in for; the next 30 say that they make it 230, and are not the 100 (seed 597)."""
+    async with broker_world() as world:
+        (entry,) = await working(world, spec(quantity=130))
+        world.tws.positions = {SLV: 100}
+        world.tws.say(status_of(entry, "Submitted", filled=100))
+        await world.settle(6)
+        further = attrs.evolve(execution_of(entry, 30), cum_qty=Decimal(130))
+        world.tws.say(tws.ExecDetails(-1, contract(), further))
+        await world.settle()
+        assert [report.quantity for report in world.reports(ExecutionReport)] == [100, 30]
+        missing = execution_of(entry, 100, exec_id="0000e0d5.69dd7412.01.01")
+        world.tws.say(tws.ExecDetails(-1, contract(), missing))
+        await world.settle()
+        assert [report.quantity for report in world.reports(ExecutionReport)] == [100, 30, 0, 100]
+
+
 async def test_executions_that_are_told_again_after_a_restart_take_nobodys_place(
     autojump_clock: object,
 ) -> None:
