@@ -18,7 +18,7 @@ from actors.child import ChildState
 from actors.mailbox import Lane, Mailbox, Poison
 from actors.market_clock import MarketClock
 from protocol.commands import AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
-from protocol.custody import Custody, Step, close_ref, custody_of, next_steps
+from protocol.custody import DEAD, Custody, Step, close_ref, custody_of, next_steps
 from protocol.events import (
     AlarmEvent,
     BaseEvent,
@@ -28,13 +28,18 @@ from protocol.events import (
     ForeignFillEvent,
     ModifyOrderEvent,
     NewOrderEvent,
+    OrderStatusEvent,
+    RejectEvent,
 )
-from protocol.executions import fill_event, hold_event
 from protocol.foreign_shares import foreign_after
 from protocol.position import Position
+from protocol.report_events import fill_event, hold_event, lost_event, refusal_event, status_event
 from protocol.reports import (
+    NOT_SENT,
     CommissionCharged,
     ExecutionReport,
+    OrderLost,
+    OrderReport,
     Report,
     RequestKind,
     RequestRefused,
@@ -42,7 +47,7 @@ from protocol.reports import (
 )
 from protocol.schedule import DayPhase, phase
 from protocol.settings import Schedule
-from protocol.values import OrderRef, OrderSpec, Symbol, Tick
+from protocol.values import CLOSE, OrderRef, OrderSpec, Symbol, Tick
 
 GRACE_LOOP_S: Final = 2.0
 """How long a symbol may be down before it is guarded: nearly every restart is over by then."""
@@ -81,6 +86,10 @@ class Guard:
     """Shares of the position that somebody else holds, signed."""
     look: Custody | None = None
     refusals: dict[OrderRef, int] = attrs.field(factory=dict)
+    ended: set[OrderRef] = attrs.field(factory=set)
+    """Closes whose end is in the journal."""
+    refused_closes: int = 0
+    """One after the other."""
     naked_told: bool = False
     day_ends: bool = False
     """As of the last glance: when it begins to, the books are looked at out of turn."""
@@ -220,13 +229,37 @@ class Custodian:
             case ExecutionReport():
                 self._book(guard, (report,))
                 guard.look_at = trio.current_time()
+            case RequestRefused(request=RequestKind.PLACE):
+                self._refused(guard, report)
             case RequestRefused(ref=ref, request=request):
-                if request is not RequestKind.CANCEL:
+                if request is RequestKind.MODIFY:
                     guard.refusals[ref] = guard.refusals.get(ref, 0) + 1
                 guard.look_at = trio.current_time()
-            case _:
+            case OrderLost(ref=ref):
+                self._end_close(guard, lost_event(ref, self._clock.now()))
+                guard.look_at = trio.current_time()
+            case OrderReport(status=status):
+                if status in DEAD:
+                    self._end_close(guard, status_event(report, self._clock.now()))
                 # An order moved: the books say what has become of it.
                 guard.look_at = min(guard.look_at, trio.current_time() + GLANCE_LOOP_S)
+            case _:
+                guard.look_at = min(guard.look_at, trio.current_time() + GLANCE_LOOP_S)
+
+    def _refused(self, guard: Guard, report: RequestRefused) -> None:
+        """A close was not taken. Whoever refuses one refuses the next as well, if it comes at once."""
+        self._end_close(guard, refusal_event(report, self._clock.now()))
+        pause = min(AGAIN_LOOP_S * 2**guard.refused_closes, ROUTINE_LOOP_S)
+        guard.refused_closes += 1
+        guard.look_at = trio.current_time() + pause
+        if report.code != NOT_SENT:  # of what was never sent its gate has told
+            self._alarm(guard.symbol, "REFUSED", f"{report.ref} was refused: {report.reason} ({report.code})")
+
+    def _end_close(self, guard: Guard, end: RejectEvent | OrderStatusEvent) -> None:
+        """The limits count each close that may still execute, and would let no other leave beside it."""
+        if end.ref.role == CLOSE and end.ref not in guard.ended:
+            guard.ended.add(end.ref)
+            self._write(guard, [end])
 
     def _look(self, guard: Guard, snapshot: SymbolSnapshot) -> None:
         """Compare with what must be, and do the next thing for it."""
@@ -246,6 +279,8 @@ class Custodian:
         self._tell_naked(guard, look)
         if steps:
             self._perform(guard, steps)
+        if look.safe or look.closes:
+            guard.refused_closes = 0
         pause = ROUTINE_LOOP_S if look.safe and not steps else AGAIN_LOOP_S
         guard.look_at = trio.current_time() + pause
 

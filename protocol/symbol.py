@@ -46,20 +46,18 @@ from protocol.events import (
     HoldEvent,
     ModifyOrderEvent,
     NewOrderEvent,
-    OrderStatusEvent,
     PeerAskedEvent,
     PositionOpenEvent,
     PositionUpdateEvent,
     PredictionSignalEvent,
     ReconciledEvent,
-    RejectEvent,
 )
-from protocol.executions import fill_event, hold_event
 from protocol.hedging import hear_peer
 from protocol.market_view import MarketView
 from protocol.order import TERMINAL, Order
 from protocol.protection import ANSWER_WITHIN, keep_protected
 from protocol.ratchet import keep_trailing
+from protocol.report_events import fill_event, hold_event, lost_event, refusal_event, status_event
 from protocol.reports import (
     NOT_SENT,
     AccountReport,
@@ -79,7 +77,7 @@ from protocol.reports import (
 from protocol.rules.evaluation import evaluate, judge
 from protocol.symbol_plan import SymbolPlan
 from protocol.symbol_state import SymbolState, told
-from protocol.values import OrderRef, OrderStatus, Purpose, Side, Tick
+from protocol.values import OrderStatus, Purpose, Side, Tick
 
 SymbolMessage: TypeAlias = PredictionSignalEvent | FlowThresholdEvent | Tick | Report | SymbolCommand
 
@@ -176,7 +174,7 @@ def _hear(chores: Chores, report: Report) -> None:
         case RequestRefused():
             _hear_refusal(chores, report)
         case OrderLost(ref=ref):
-            _hear_dead(chores, ref, "the broker has never had it")
+            chores.emit(lost_event(ref, chores.at))
         case LinkChanged(state=link, generation=generation, reason=reason):
             chores.view.link_changed(link, generation)
             chores.view.why_not = reason or f"the link to the broker is {link.value}"
@@ -215,12 +213,7 @@ def _hear_order(chores: Chores, report: OrderReport, *, adopted: bool, position:
             why = "its trade is over"
             chores.emit(CancelEvent(at=chores.at, cause=why, ref=report.ref, why=why))
         return
-    said = OrderStatusEvent(
-        at=chores.at, cause=str(report.perm_id), ref=report.ref, status=report.status,
-        perm_id=report.perm_id, quantity=report.quantity, filled=report.filled,
-        limit_price=report.limit_price, stop_price=report.stop_price, why_held=report.why_held,
-        adopted=adopted,
-    )  # fmt: skip
+    said = status_event(report, chores.at, adopted=adopted)
     if adopted and moved_unseen(order, said, chores.plan.latency):
         chores.emit(attrs.evolve(said, moved=True))
         heed_move(chores, report.ref)
@@ -279,10 +272,7 @@ def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
     order = None if trade is None else trade.find(report.ref)
     if order is None:
         return
-    chores.emit(RejectEvent(
-        at=chores.at, cause=str(report.code), ref=report.ref, request=report.request.value,
-        code=report.code, reason=report.reason, terminal=report.terminal,
-    ))  # fmt: skip
+    chores.emit(refusal_event(report, chores.at))
     if report.request is not RequestKind.PLACE and order.status in TERMINAL:
         return  # It crossed the end of its order: nothing that a person has to know.
     enters = order.purpose is Purpose.ENTRY or order.spec.parent is not None
@@ -291,13 +281,6 @@ def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
     chores.emit(AlarmEvent(
         at=chores.at, cause=str(report.ref), code="REFUSED", symbol=chores.plan.symbol,
         text=f"{report.ref.role} order, {report.request.value}: {report.reason} ({report.code})",
-    ))  # fmt: skip
-
-
-def _hear_dead(chores: Chores, ref: OrderRef, reason: str) -> None:
-    chores.emit(RejectEvent(
-        at=chores.at, cause=reason, ref=ref, request=RequestKind.PLACE.value, code=0, reason=reason,
-        terminal=True,
     ))  # fmt: skip
 
 
@@ -335,7 +318,7 @@ def _reconcile(chores: Chores, snapshot: SymbolSnapshot) -> None:
             continue
         if not _on_its_way(chores, snapshot, known):
             # Its intent is in the journal and its bytes never left; an entry is not sent again on a guess.
-            _hear_dead(chores, known.ref, "it was decided, but never sent")
+            chores.emit(lost_event(known.ref, chores.at, "it was decided, but never sent"))
     chores.emit(ReconciledEvent(
         at=chores.at, cause=f"link {snapshot.generation}", symbol=plan.symbol,
         generation=snapshot.generation, position=snapshot.position,

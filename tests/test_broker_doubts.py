@@ -183,7 +183,7 @@ async def test_the_true_execution_takes_the_place_of_what_stood_in_for_it(autoju
 
 
 async def test_a_further_execution_takes_nobodys_place(autojump_clock: object) -> None:
-    """100 of 230 shares stood in for; the next 30 say that they make it 230, and are not the 100 (seed 597)."""
+    """100 of 130 stood in for; the next 30 say that they make it 130, and are not the 100 (seed 597)."""
     async with broker_world() as world:
         (entry,) = await working(world, spec(quantity=130))
         world.tws.positions = {SLV: 100}

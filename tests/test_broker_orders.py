@@ -444,7 +444,7 @@ async def test_books_that_disagree_twice_are_an_alarm_and_a_snapshot(autojump_cl
 async def test_a_position_that_is_told_behind_the_end_of_its_list_counts_in_the_next_look(
     autojump_clock: object,
 ) -> None:
-    """TWS goes on telling positions once it was asked. Taken for none three times, it cost a stop (seed 393)."""
+    """TWS goes on telling positions. Taken for none three times, one cost a stop (seed 393)."""
     async with broker_world() as world:
         world.tws.positions_behind_their_end = True
         (request,) = await working(world, spec())
