@@ -41,6 +41,8 @@ OWED = timedelta(seconds=30.0)
 OWED_LATENCIES = 20
 """How long a close waits for executions that a status has told of: the session asks for them within seconds
 of the machine's time, however fast the market's goes."""
+TELLS_IT = ("UNCOVERED", "LATE_FILL")
+"""Alarms that say already that shares are closed without a stop."""
 MAX_ATTEMPTS = 6
 """Closing prices asked of the target before a market order joins it."""
 
@@ -196,7 +198,10 @@ def close_parts(chores: Chores) -> None:
 def _close_by_market(
     chores: Chores, trade: LinkedOrders, index: int, side: Side, quantity: int, reason: str
 ) -> None:
-    """A market order inside the exits' group; where the group is refused, one after the exits are dead."""
+    """A market order inside the exits' group; where the broker refuses it there, one after the exits are dead.
+
+    A close that never got there says nothing about the group: the next one tries it, and the stop stays.
+    """
     closes = tuple(
         order for order in trade.orders if order.purpose is Purpose.CLOSE and order.spec.index == index
     )
@@ -204,7 +209,7 @@ def _close_by_market(
         # What has executed already must not be sold a second time.
         chores.look_again(chores.at + ASK_AGAIN)
         return
-    refused = sum(1 for order in closes if order.status is OrderStatus.REJECTED)
+    refused = [order for order in closes if order.status is OrderStatus.REJECTED]
     exits = tuple(
         order
         for order in trade.live_exits
@@ -212,7 +217,7 @@ def _close_by_market(
     )
     group, group_type = group_of(chores, trade, index), OCA_REDUCE
     against = any(order.spec.side is not side for order in exits)
-    if refused or against:
+    if against or any(order.refused_with for order in refused):
         if exits:
             for order in exits:
                 _cancel(chores, order, "the group refuses the close")
@@ -220,7 +225,7 @@ def _close_by_market(
             return
         group, group_type = "", 0
     last = closes[-1] if closes else None
-    pause = min(GRACE * max(refused, 1), LONGEST_PAUSE)
+    pause = min(GRACE * max(len(refused), 1), LONGEST_PAUSE)
     # What is left when a close has filled, an addition that filled beside it, goes at once.
     if (
         last is not None and last.status is not OrderStatus.FILLED
@@ -229,9 +234,14 @@ def _close_by_market(
         return
     spec = close_spec(chores, trade, index, side, quantity, group, group_type)
     chores.emit(NewOrderEvent(at=chores.at, cause=reason, ref=spec.ref, order=spec))
-    if last is not None and last.status is OrderStatus.FILLED:
-        # The group has gone with the close that filled, and its stop with it.
-        text = f"the rest of the position, {quantity} shares, is closed without a stop"
+    covered = sum(
+        order.remaining for order in exits if order.purpose is Purpose.STOP and order.status in WORKING
+    )
+    # The group has gone with the close that filled, and its stop with it.
+    spent = last is not None and last.status is OrderStatus.FILLED
+    told = any(isinstance(event, AlarmEvent) and event.code in TELLS_IT for event in chores.events)
+    if (spent or covered < quantity) and not told:
+        text = f"{quantity} shares are closed without a stop"
         chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=text, symbol=chores.plan.symbol))
 
 

@@ -60,6 +60,8 @@ class Order:
     cancel_asked: bool = False
     refusals: int = 0
     """Requests about it that the broker refused since the last one it took."""
+    refused_with: int = 0
+    """The broker's code for not taking it; 0 where it never got there."""
     reported_filled: int = 0
     """Executed shares that a status spoke of. Where it is more than `filled`, executions are to come."""
     asked_at: datetime | None = None

@@ -406,7 +406,7 @@ def _as_confirmed(order: Order) -> OrderSpec:
 def _refused(order: Order, event: RejectEvent) -> Order:
     """A refused request: the order is dead, or it stands as it was before."""
     if event.terminal:
-        return attrs.evolve(order, status=order.told(OrderStatus.REJECTED))
+        return attrs.evolve(order, status=order.told(OrderStatus.REJECTED), refused_with=event.code)
     refused = attrs.evolve(order, refusals=order.refusals + 1, asked_at=event.at)
     match RequestKind(event.request):
         case RequestKind.CANCEL:

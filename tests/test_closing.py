@@ -10,7 +10,7 @@ import pytest
 from protocol.closing import ASK_AGAIN, GRACE, MAX_ATTEMPTS
 from protocol.commands import CancelOrder, Flatten, ModifyOrder, PlaceOrders, Stop, Wake
 from protocol.events import AlarmEvent, EntryDroppedEvent, PositionCloseEvent
-from protocol.reports import LinkChanged, LinkState, RequestKind
+from protocol.reports import LinkChanged, LinkState, OrderLost, RequestKind
 from protocol.rules.actions import Enter
 from protocol.rules.conditions import WhenSignal
 from protocol.rules.rule import Rule
@@ -130,6 +130,25 @@ def test_where_the_group_is_refused_the_exits_are_cancelled_first() -> None:
     assert desk.wait(1) == ()
     desk.told(ref(STOP), S.CANCELLED)
     assert market_close(100, 1, group="") in desk.commands + list(desk.wait(2))
+
+
+def test_a_close_that_never_arrived_is_sent_again_in_the_group_and_costs_no_stop() -> None:
+    """The link went with it. Taken for a refusal of the group, it cancelled the stop (seed 634)."""
+    desk = Desk.ready(rules=(UNBOUND,)).entered()
+    flatten(desk)
+    assert desk.say(OrderLost(desk.at, ref(CLOSE))) == ()
+    assert market_close(100, 1) in desk.wait(2)
+    assert not any(isinstance(command, CancelOrder) for command in desk.commands)
+
+
+def test_a_close_beside_which_no_stop_works_is_an_alarm() -> None:
+    """The stop went with the target that filled, and an addition filled as well (seed 734)."""
+    desk = Desk.ready(rules=(UNBOUND,)).entered()
+    flatten(desk)
+    desk.told(ref(STOP), S.CANCELLED)
+    desk.say(OrderLost(desk.at, ref(CLOSE)))
+    desk.wait(2)
+    assert [event.code for event in desk.events if isinstance(event, AlarmEvent)] == ["UNCOVERED"]
 
 
 def test_a_stop_that_fills_while_it_is_being_cancelled_needs_no_close() -> None:
