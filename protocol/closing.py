@@ -198,7 +198,7 @@ def close_parts(chores: Chores) -> None:
 def _close_by_market(
     chores: Chores, trade: LinkedOrders, index: int, side: Side, quantity: int, reason: str
 ) -> None:
-    """A market order inside the exits' group; where the broker refuses it there, one after the exits are dead.
+    """A market order in the exits' group; where the broker refuses it there, one after the exits are dead.
 
     A close that never got there says nothing about the group: the next one tries it, and the stop stays.
     """

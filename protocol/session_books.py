@@ -147,10 +147,13 @@ class BrokerBooks:
         symbol = self._ours(message.contract, message.account)
         if symbol is None:
             return
-        self._told_apart[symbol] = int(message.position)
+        shares = self._told_apart[symbol] = int(message.position)
         if self.gathering is not None:
-            self.gathering.positions[symbol] = int(message.position)
+            self.gathering.positions[symbol] = shares
             self.gathering.heard(out.loop_s)
+        elif self._trusts_positions and shares != self.executions.positions.get(symbol, 0):
+            # Somebody else has traded, whose executions come only when they are asked for.
+            self.look_again(out)
 
     def _ours(self, contract: tws.Contract, account: str) -> Symbol | None:
         """The symbol of ours that a contract in our account is, if it is one."""

@@ -88,14 +88,16 @@ class Executions:
     # --- executions that were never told ----------------------------------------------------------
 
     def fold(self, event: FillEvent) -> None:
-        """What the journal holds of an execution that was never told: it may come yet."""
+        """What the journal holds: TWS tells the day's executions again, not those of the days before, and
+        what an order has executed is wanted whole. An execution that was never told may come yet."""
+        ref = event.ref
+        report = ExecutionReport(
+            event.at, ref.symbol, event.exec_id, ref, event.perm_id, event.side, event.quantity, event.price
+        )
         if event.exec_id.startswith(STAND_IN):
-            ref, exec_id = event.ref, event.exec_id
-            self._take_stand_in(
-                ExecutionReport(
-                    event.at, ref.symbol, exec_id, ref, 0, event.side, event.quantity, event.price
-                )
-            )
+            self._take_stand_in(report)
+        else:
+            self._take(report)
 
     def stand_in(
         self, ref: OrderRef, perm_id: int, side: Side, filled: int, average: float | None, out: Outbox
@@ -125,8 +127,7 @@ class Executions:
 
     def _make_room(self, report: ExecutionReport, out: Outbox) -> None:
         """With `report`, an order has executed more than its status or any execution said: the true one of a
-        stand-in has come, and as much of that is taken back. (After a restart the others are told once more
-        as well.)"""
+        stand-in has come, and as much of that is taken back."""
         assert report.ref is not None
         roots = self._stand_ins[report.ref]
         filled = max(self._reached[report.ref], *(int(root.rpartition(".")[2]) for root in roots))
