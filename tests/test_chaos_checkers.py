@@ -84,6 +84,16 @@ def test_shares_of_others_after_ours_were_taken_off_are_not_ours_once_our_exits_
     assert script.broken() == []
 
 
+def test_a_close_that_crosses_a_strangers_trade_leaves_shares_that_are_theirs() -> None:
+    script = Script(Covered)
+    enter(script)
+    close = script.accept("close", 2, action="SELL")
+    script.execute(script.order("main", 8, action="SELL"), "f.01", 0, own=False)
+    script.execute(close, "g.01", -100)
+    script.later(60)
+    assert script.broken() == []
+
+
 def test_time_without_a_link_is_nobodys_fault() -> None:
     script = Script(Covered)
     enter(script)

@@ -123,6 +123,8 @@ class Truth:
                 changed = getattr(happening, "order", None)
                 if isinstance(changed, VenueOrder):
                     self._note_order(changed)
+                    # Of an execution the position is told behind it.
+                    self._begin_anew(Symbol(changed.contract.symbol))
 
     def _note_execution(self, execution: VenueExecution) -> None:
         root = split_exec_id(execution.exec_id)[0]
@@ -139,8 +141,8 @@ class Truth:
         self.orders[order.perm_id] = order
         if order.status in LIVE:
             self.live[order.perm_id] = order
-        elif self.live.pop(order.perm_id, None) is not None:
-            self._begin_anew(Symbol(order.contract.symbol))
+        else:
+            self.live.pop(order.perm_id, None)
 
     def _begin_anew(self, symbol: Symbol) -> None:
         """Flat, whose shares they were has no meaning any more. With an exit of ours still at work, what it
