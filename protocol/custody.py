@@ -88,7 +88,12 @@ class Custody:
         """Nothing is left to do: flat without orders, or exactly covered and not growing."""
         if self.size == 0:
             return not self.orders
-        return self.covered == self.size and not self.entries
+        return self.covered == self.size >= self.promised and not self.entries
+
+    @property
+    def promised(self) -> int:
+        """Shares that targets would close."""
+        return sum(order.remaining for order in self.targets)
 
     @property
     def closing_side(self) -> Side:
@@ -100,10 +105,17 @@ class Custody:
 
     @property
     def stops(self) -> tuple[Guarded, ...]:
+        return self._exits(Purpose.STOP)
+
+    @property
+    def targets(self) -> tuple[Guarded, ...]:
+        return self._exits(Purpose.TARGET)
+
+    def _exits(self, purpose: Purpose) -> tuple[Guarded, ...]:
         return tuple(
             order
             for order in self.orders
-            if order.purpose is Purpose.STOP and order.works and order.report.side is self.closing_side
+            if order.purpose is purpose and order.works and order.report.side is self.closing_side
         )
 
     @property
@@ -154,8 +166,10 @@ def next_steps(
     missing = size - look.covered - sum(order.remaining for order in look.closes)
     if missing > 0:
         steps += _cover(look, missing, next_close, at)
-    elif missing < 0 and not look.entries and not look.closes:
-        steps += _shrink(look, -missing, at)
+    elif not look.entries and not look.closes:
+        steps += _shrink(look, look.stops, -missing, at)
+        # What an entry that is gone was to fill is no more to be sold either.
+        steps += _shrink(look, look.targets, look.promised - size, at)
     return tuple(steps)
 
 
@@ -191,15 +205,17 @@ def _cover(look: Custody, missing: int, ref: OrderRef, at: datetime) -> tuple[St
     return (_resize(widest, widest.report.quantity + missing, at),)
 
 
-def _shrink(look: Custody, excess: int, at: datetime) -> Sequence[Step]:
-    """Take from the stops what is more than the position; a stop that would be left empty is cancelled."""
+def _shrink(look: Custody, exits: Sequence[Guarded], excess: int, at: datetime) -> Sequence[Step]:
+    """Take from the exits what is more than the position; one that would be left empty is cancelled, and a
+    target that cannot be changed."""
     steps: list[Step] = []
-    for order in sorted(look.stops, key=lambda order: order.remaining):
+    for order in sorted(exits, key=lambda order: order.remaining):
         if excess <= 0:
             break
         taken = min(excess, order.remaining)
         excess -= taken
-        if taken == order.remaining or order.spec is None:
+        stubborn = order.purpose is Purpose.TARGET and order.report.ref in look.stubborn
+        if taken == order.remaining or order.spec is None or stubborn:
             steps.append(_cancel(order, at))
         else:
             steps.append(_resize(order, order.report.quantity - taken, at))

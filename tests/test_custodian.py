@@ -107,6 +107,16 @@ def told(found: tuple[object, ...]) -> list[tuple[str, str, int]]:
         ),
         (look(100, working(STOP, 60), working(TARGET, 60)), [("modify", STOP, 100)]),
         (look(40, working(STOP, 100)), [("modify", STOP, 40)]),
+        (look(40, working(STOP, 40), working(TARGET, 100)), [("modify", TARGET, 40)]),
+        (
+            look(
+                40,
+                working(STOP, 40),
+                working(TARGET, 100),
+                stubborn=frozenset({OrderRef("a7", SLV, 1, TARGET)}),
+            ),
+            [("cancel", TARGET, 0)],
+        ),
         (look(100, working(TARGET, 100)), [("new in 'exits'", CLOSE, 100)]),
         (look(100), [("new in ''", CLOSE, 100)]),
         (look(100, working(STOP, 100, why_held="child")), [("new in 'exits'", CLOSE, 100)]),
