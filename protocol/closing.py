@@ -105,7 +105,7 @@ def keep_closing(chores: Chores) -> None:
         return
     for order in trade.live_entries:
         _cancel(chores, order, trade.closing.reason)
-    quantity = chores.state.traded
+    quantity = chores.state.guarded
     if quantity == 0 or _owed_entries(chores, trade, trade.closing.since):
         return
     if quantity * trade.side.sign < 0:
@@ -184,7 +184,7 @@ def close_parts(chores: Chores) -> None:
     trade = chores.state.trade
     if trade is None or trade.closing is not None or trade.entering:
         return
-    position = chores.state.traded * trade.side.sign
+    position = chores.state.guarded * trade.side.sign
     if position <= 0 or not any(tranche.closing for tranche in trade.tranches):
         return
     for index, shares in enumerate(trade.shares(position)):
@@ -261,7 +261,7 @@ def clear_up(chores: Chores) -> None:
     trade = chores.state.trade
     if trade is None:
         return
-    position = chores.state.traded
+    position = chores.state.guarded
     if position * trade.side.sign < 0:
         position = chores.state.own_quantity
     if position * trade.side.sign < 0 and trade.closing is None:

@@ -138,7 +138,7 @@ def keep_protected(chores: Chores) -> None:
     trade = chores.state.trade
     if trade is None:
         return
-    position = chores.state.traded * trade.side.sign
+    position = chores.state.guarded * trade.side.sign
     if position <= 0:
         return
     if trade.closing is not None:

@@ -104,8 +104,15 @@ class SymbolState:
 
     @property
     def own_quantity(self) -> int:
-        """The part of the position that is ours to look after, signed."""
+        """The part of the position that is ours, signed."""
         return own_part(self.traded, self.foreign - self.besides)
+
+    @property
+    def guarded(self) -> int:
+        """What the open trade has to protect and to close, signed: all that is traded, until nothing of it
+        is ours any more. What others hold then is theirs."""
+        over = self.trade is not None and self.trade.flat_since is not None and self.own_quantity == 0
+        return 0 if over else self.traded
 
 
 def evolve(state: SymbolState, event: BaseEvent) -> SymbolState:
@@ -318,12 +325,12 @@ def _moved(state: SymbolState, position: Position, event: BaseEvent, by: str) ->
     held = position.quantity - besides
     theirs = foreign_after(state.foreign - besides, state.traded, held, event)
     if trade is not None:
-        before, after = state.traded * trade.side.sign, held * trade.side.sign
-        # On the wrong side by what somebody else did, nothing of it is the trade's any more.
-        turned = before > 0 > after and own_part(held, theirs) == 0
-        if turned or (after == 0 and before != 0):
+        own = own_part(held, theirs)
+        # By a correction, or by what somebody else did, nothing of it may be the trade's any more.
+        gone = state.own_quantity != 0 and own == 0
+        if gone or (held == 0 and state.traded != 0):
             trade = attrs.evolve(trade, flat_since=at, concluded_by=by)
-        elif after != 0:
+        elif own != 0 or (held != 0 and trade.flat_since is None):
             trade = attrs.evolve(trade, flat_since=None, average=position.average_price)
     return attrs.evolve(state, position=position, foreign=theirs + besides, trade=trade)
 

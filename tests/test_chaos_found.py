@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from protocol.commands import Flatten, ModifyOrder, PlaceOrders
-from protocol.events import AlarmEvent, LinkEvent, PositionCloseEvent, PositionUpdateEvent
-from protocol.reports import RequestKind
+from protocol.events import AlarmEvent, FillEvent, LinkEvent, PositionCloseEvent, PositionUpdateEvent
+from protocol.reports import ExecutionReport, RequestKind
 from protocol.session import Session
 from protocol.session_identity import choose_account
 from protocol.session_words import RefuseBroker
 from protocol.settings import BrokerSettings
-from protocol.values import CLOSE, MAIN, STOP, TARGET, OrderStatus
+from protocol.values import CLOSE, MAIN, STOP, TARGET, OrderStatus, Side
 from tests.broker_fakes import OpenGate
 from tests.symbol_desk import SLV, TEN, Desk, ref
 
@@ -78,6 +80,21 @@ def test_what_fills_beside_a_market_close_is_closed_as_soon_as_that_has_filled()
     (placed,) = [command for command in said if isinstance(command, PlaceOrders)]
     assert [(order.ref, order.quantity) for order in placed.orders] == [(ref(CLOSE, revision=1), 50)]
     assert [event.code for event in desk.events if isinstance(event, AlarmEvent)][-1] == "UNCOVERED"
+
+
+def test_what_a_person_added_is_theirs_when_a_bust_takes_the_entry_away() -> None:
+    """Nothing of it is ours any more: the trade is over, and closes nothing (seed 402)."""
+    desk = Desk.ready().entered()
+    (busted,) = [event for event in desk.events if isinstance(event, FillEvent)]
+    desk.say(ExecutionReport(desk.at, SLV, "f.01.01", None, 7, Side.BUY, 10, Decimal(100)))
+    root = busted.exec_id.rpartition(".")[0]
+    desk.say(ExecutionReport(desk.at, SLV, f"{root}.02", ref(MAIN), 1, Side.BUY, 0, Decimal(100)))
+    desk.say(Flatten(desk.at, "close all"))
+    desk.wait(10)
+    desk.told(ref(STOP), OrderStatus.CANCELLED)
+    desk.told(ref(TARGET), OrderStatus.CANCELLED)
+    assert (desk.position, desk.state.trade, desk.state.foreign) == (10, None, 10)
+    assert not any(isinstance(command, PlaceOrders) for command in desk.commands[1:])
 
 
 def test_a_close_waits_for_the_executions_of_an_entry_that_its_status_has_told_of() -> None:
