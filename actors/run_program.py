@@ -7,6 +7,7 @@ import sys
 
 import trio
 
+from actors.interpreter import prepare_interpreter
 from actors.known_secrets import KNOWN, guard_process
 from actors.logs import close_log, set_up_log
 from actors.run import Run
@@ -35,6 +36,7 @@ def supervise(options: RunOptions, *, check: bool, log_format: str, verbose: boo
     except OSError as error:
         return complain(USAGE_EXIT, f"log.file: {plan.settings.log.file}: {error.strerror}")
     run = Run(plan)
+    prepare_interpreter()
     try:
         code = trio.run(run.run)
     finally:

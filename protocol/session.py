@@ -469,7 +469,7 @@ class Session:
             self.books.reconcile_at = out.loop_s + RECONCILE_LOOP_S
             self._subscribe_again(out)
             if self.books.gathering is None and not self._cut_off:
-                self.books.gather(out, routine=True)
+                self.books.gather(out)
         self._gather_if_free(out)
 
     def _gathering_silent(self, gathering: Gathering, out: Outbox) -> None:

@@ -63,15 +63,15 @@ class BrokerBooks:
         """When executions that a status spoke of are to be asked for."""
         return min(self._owed.values(), default=None)
 
-    def gather(self, out: Outbox, *, everyone: bool = False, routine: bool = False) -> None:
-        """Ask for everything. `everyone`: all symbols are told, not only those that asked.
+    def gather(self, out: Outbox, *, everyone: bool = False) -> None:
+        """Look at the books. `everyone`: all symbols are told, not only those that asked.
 
-        A `routine` look leaves out the completed orders, of which a day has ever more: an order that it
-        misses is asked for once more, and with them.
+        The completed orders, of which a day has ever more, are asked for where an order's fate is not known:
+        one that a look misses is asked for once more, and with them.
         """
         assert self.gathering is None
         self._owed.clear()
-        parts = ROUTINE if routine and not self.wanted(out.loop_s) else frozenset(Part)
+        parts = frozenset(Part) if everyone or self.orders.wants_snapshot(out.loop_s) else ROUTINE
         asked_by, self._asked_by = self._asked_by, set()
         self.gathering = Gathering(
             self._fresh_id(), self.orders.sequence, 0.0, everyone, asked_by, waiting=set(parts)

@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -126,9 +127,10 @@ class History:
         ask = self._over(message.req_id)
         if ask is None:
             return
-        bars = [bar for bar in map(_bar, message.bars) if bar is not None]
-        complete = [bar for bar in bars if bar.start + timedelta(seconds=ask.bar_s) <= out.at]
-        complete.sort(key=lambda bar: bar.start)
+        latest = out.at - timedelta(seconds=ask.bar_s)
+        bars = map(_bar, message.bars)
+        complete = [bar for bar in bars if bar is not None and bar.start <= latest]
+        complete.sort(key=attrgetter("start"))
         out.tell(ask.symbol, HistoryLoaded(out.at, ask.symbol, ask.bar_s, tuple(complete[-ask.count :])))
 
     def failed(self, req_id: int, out: Outbox) -> None:

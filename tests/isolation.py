@@ -28,6 +28,7 @@ from typing import Final
 import attrs
 import trio
 
+from actors.interpreter import prepare_interpreter
 from actors.journal import Journal
 from actors.run import Run
 from actors.run_options import RunOptions, resolve
@@ -362,6 +363,7 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=SPEED)
     parser.add_argument("--embedded", action="store_true", help="the simulated TWS in the same process")
     asked = parser.parse_args()
+    prepare_interpreter()
     measured = measure(
         asked.seconds, asked.symbols, history=asked.history, speed=asked.speed, embedded=asked.embedded
     )
