@@ -63,7 +63,9 @@ class Order:
     refused_with: int = 0
     """The broker's code for not taking it; 0 where it never got there."""
     reported_filled: int = 0
-    """Executed shares that a status spoke of. Where it is more than `filled`, executions are to come."""
+    """Executed shares that a status spoke of."""
+    taken_back: int = 0
+    """Executed shares that corrections took away: what a status says may go on counting them."""
     asked_at: datetime | None = None
     """When we last asked something of it, or the broker changed it by a rule that we know."""
     modified_at: datetime | None = None
@@ -98,7 +100,12 @@ class Order:
     @property
     def awaits_executions(self) -> bool:
         """Whether the broker has said that more of it executed than it has told in executions."""
-        return self.filled < self.reported_filled
+        return self.owed > 0
+
+    @property
+    def owed(self) -> int:
+        """Shares whose executions are to come."""
+        return max(self.reported_filled - self.filled - self.taken_back, 0)
 
     @property
     def changeable(self) -> bool:
@@ -134,5 +141,5 @@ class Order:
             status = self.told(S.FILLED)
         elif status not in TERMINAL and status is not S.PENDING_CANCEL:
             status = S.PARTIALLY_FILLED
-        reported_filled = self.reported_filled + min(change, 0)
-        return attrs.evolve(self, filled=filled, status=status, reported_filled=reported_filled)
+        taken_back = self.taken_back - min(change, 0)
+        return attrs.evolve(self, filled=filled, status=status, taken_back=taken_back)

@@ -84,7 +84,11 @@ def test_a_smaller_quantity_that_was_only_asked_does_not_end_an_order_that_works
 
 def test_a_correction_that_takes_shares_back_leaves_nothing_to_wait_for() -> None:
     order = told(STOP, status(S.FILLED, filled=200)).executed(200).executed(-10)
-    assert (order.filled, order.reported_filled, order.live) == (190, 190, False)
+    assert (order.filled, order.owed, order.live) == (190, 0, False)
+    again = told(order, status(S.FILLED, filled=200))
+    assert (again.owed, again.live) == (0, False), "TWS goes on saying what it said before (seed 801)"
+    less = told(order, status(S.FILLED, filled=190))
+    assert (less.owed, less.live) == (0, False)
 
 
 def test_given_up_for_lost_and_listed_as_open_it_is_there() -> None:

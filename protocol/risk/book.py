@@ -87,11 +87,12 @@ class BookedOrder:
         also of an order that has ended.
         """
         order = self.order
-        told = max(order.reported_filled - order.filled, 0)
         if order.status in TERMINAL and order.status is not OrderStatus.FILLED:
-            return told
+            return order.owed
         largest = max(order.spec.quantity, order.confirmed_quantity or 0)
-        return max(largest - order.filled, told)
+        if order.status is OrderStatus.FILLED:
+            largest -= order.taken_back
+        return max(largest - order.filled, order.owed)
 
 
 @attrs.define
