@@ -52,6 +52,7 @@ from protocol.config import ConfigFaults, config_hash
 from protocol.events import RunEvent, SignalVerdictEvent, Verdict
 from protocol.exchange.venue_settings import AccountSettings, VenueSettings
 from protocol.journal import UnreadableRow
+from protocol.journal_checks import JournalChecks
 from protocol.report import RunFacts, report, to_json
 from protocol.reports import LinkState
 from protocol.values import Symbol
@@ -108,6 +109,7 @@ class Run:
         self._compared = False
         self._faults: tuple[str, ...] = ()
         self._terminal: Terminal | None = None
+        self._checks = JournalChecks()
 
     async def run(self) -> int:
         """Raises `StateError`, `JournalInUse` or `JournalDamaged` before anything has started."""
@@ -170,7 +172,7 @@ class Run:
             except* JournalFailed as failed:
                 # Without a journal nothing may be traded; what it holds can still be told.
                 self.ending.fail(f"{_first(failed)}; protective stops stand at the broker")
-            books, facts = self._conclude(system, journal)
+            books, facts = self._conclude(system, terminal)
             host.cancel_scope.cancel()
         return await alerts.finish(await self._tell(terminal, books, facts), self.ending.reason)
 
@@ -252,7 +254,9 @@ class Run:
         )
         for row in journal.rows():
             terminal.recall(row.stream, (row.event,))
+            self._checks.add(row.stream, row.event)
         journal.follow(terminal.follow)
+        journal.follow(self._checks.follow)
         return terminal
 
     async def _add_edges(
@@ -420,11 +424,15 @@ class Run:
 
     # --- the end ------------------------------------------------------------------------------------
 
-    def _conclude(self, system: TradingSystem, journal: Journal) -> tuple[JournalBooks, RunFacts]:
-        """Fold the journal, hold it against the broker, and decide how the run ended."""
+    def _conclude(self, system: TradingSystem, terminal: Terminal) -> tuple[JournalBooks, RunFacts]:
+        """Hold the journal against the broker, and decide how the run ended.
+
+        Both were counted as the journal grew: a stop has no time to read a long one.
+        """
         concluded = conclude(
-            system, journal, self.sim, self.ending, until_end=self.plan.options.until_end,
-            compared=self._compared, began=self._began, ended=self._now(),
+            system, terminal.books(), self._checks, self.sim, self.ending,
+            until_end=self.plan.options.until_end, compared=self._compared, began=self._began,
+            ended=self._now(),
         )  # fmt: skip
         self._faults, self.complaints = concluded.faults, concluded.complaints
         return concluded.books, concluded.facts

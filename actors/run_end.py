@@ -10,12 +10,11 @@ import structlog
 import trio
 
 from actors.broker import BrokerRefused, NoBroker
-from actors.journal import Journal
 from actors.run_facts import broker_books, gather_facts
 from actors.simulated_tws import SimulatedTws
 from actors.system import TradingSystem
-from protocol.books import JournalBooks, fold
-from protocol.journal_checks import check_journal
+from protocol.books import JournalBooks
+from protocol.journal_checks import JournalChecks
 from protocol.report import RunFacts, disagreements
 from protocol.risk.words import KillLevel
 
@@ -82,7 +81,8 @@ class Concluded:
 
 def conclude(
     system: TradingSystem,
-    journal: Journal,
+    books: JournalBooks,
+    checks: JournalChecks,
     sim: SimulatedTws | None,
     ending: Ending,
     *,
@@ -91,13 +91,11 @@ def conclude(
     began: datetime | None,
     ended: datetime,
 ) -> Concluded:
-    """Fold the journal, hold it against the broker, and put the exit code into `ending`.
+    """Hold the journal's books against the broker's, and put the exit code into `ending`.
 
     `compared`: the broker's books were looked at after the last order. Books that disagree make a clean
     end a crash; a run that ends halted by risk has a code of its own.
     """
-    rows = [(row.stream, row.event) for row in journal.rows()]
-    books = fold(tuple(system.symbols), rows)
     known = sim is not None or compared
     if not known and ending.code == CLEAN_EXIT:
         ending.reason += "; the books were not compared with the broker's, who did not tell them in time"
@@ -108,7 +106,7 @@ def conclude(
         began=began if sim is None else sim.market_start,
         ended=ended,
         broker=broker_books(system, sim) if known else None,
-        checks=check_journal(rows, ended=until_end),
+        checks=checks.result(ended=until_end),
     )
     faults = [] if facts.broker is None else list(disagreements(books, facts.broker))
     faults += [f"{found.invariant}: {found.what}" for found in facts.invariants.violations]

@@ -6,7 +6,7 @@ each execution once (INV-07); the intent before the wire (INV-14); one verdict f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import attrs
@@ -73,6 +73,11 @@ class JournalChecks:
         self._executions: set[tuple[str, str]] = set()
         self._asked: dict[str, datetime] = {}
         self._answered: dict[str, int] = {}
+
+    def follow(self, stream: str, events: Sequence[BaseEvent]) -> None:
+        """What has just been written."""
+        for event in events:
+            self.add(stream, event)
 
     def add(self, stream: str, event: BaseEvent) -> None:
         match event:
