@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from protocol.reconcile import LOOK_AGAIN_LOOP_S, Books, Difference, Doubts, differences
-from protocol.reports import ContractQualified, OrderReport, SymbolSnapshot
+from protocol.reports import ContractQualified, ExecutionReport, OrderReport, SymbolSnapshot
 from protocol.session_contracts import Contracts
 from protocol.session_executions import Executions
 from protocol.session_market_data import Lines
@@ -122,9 +122,20 @@ class BrokerBooks:
     def execution(self, message: tws.ExecDetails, out: Outbox) -> bool:
         """Whether it was about a symbol and account of ours. Known ones are not told again."""
         execution, gathering = message.execution, self.gathering
-        symbol = self._ours(message.contract, execution.acct_number)
-        if symbol is None:
-            return False
+        report = self.executions.get(execution.exec_id)
+        if report is None:
+            symbol = self._ours(message.contract, execution.acct_number)
+            if symbol is None:
+                return False
+            report = self._new_execution(message, symbol, out)
+        if gathering is not None:
+            gathering.executions[report.exec_id] = report
+            gathering.traded = gathering.traded or message.req_id != gathering.req_id
+            gathering.heard(out.loop_s)
+        return True
+
+    def _new_execution(self, message: tws.ExecDetails, symbol: Symbol, out: Outbox) -> ExecutionReport:
+        execution = message.execution
         ref = self.orders.ref_of(
             execution.order_ref, execution.client_id, execution.order_id, execution.perm_id
         )
@@ -137,11 +148,7 @@ class BrokerBooks:
             known = self.executions.executed().get(ref, 0)
             if sent is None or sent.report is None or known >= sent.report.filled:
                 del self._owed[ref]
-        if gathering is not None:
-            gathering.executions[report.exec_id] = self.executions.get(report.exec_id) or report
-            gathering.traded = gathering.traded or message.req_id != gathering.req_id
-            gathering.heard(out.loop_s)
-        return True
+        return report
 
     def position(self, message: tws.Position, out: Outbox) -> None:
         symbol = self._ours(message.contract, message.account)

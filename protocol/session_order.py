@@ -41,12 +41,20 @@ class SentOrder:
     """Its fate is to be asked for."""
     others: dict[int, OrderReport] = attrs.field(factory=dict)
     """Further live orders at the broker with the same reference, by permanent id."""
+    told_by: tuple[object, object] = (None, None)
+    """The last openOrder and orderStatus that led to `report`: TWS repeats both in every list of orders."""
     missing: tuple[int, float] | None = None
     """(link generation, loop time) of the first complete snapshot without it."""
 
     @property
     def symbol(self) -> Symbol:
         return self.ref.symbol
+
+    def repeats(self, message: object) -> bool:
+        """Whether a word of the broker is the one that stands, and nothing waits for an answer."""
+        known = any(message is told for told in self.told_by)
+        waits = self.pending is not None or self.refusal is not None or self.suspect
+        return known and not (waits or self.ended or self.others)
 
     @property
     def in_flight(self) -> bool:

@@ -201,6 +201,9 @@ class SentOrders(OrderRegister):
         if ref is None:
             return None
         sent = self._by_ref.get(ref) or self._adopt(ref, message, out)
+        if sent.repeats(message):
+            sent.missing = None
+            return ref
         status, report = STATUS.get(message.state.status), report_of_order(message, ref, out.at)
         if self._incarnations.is_another(sent, order.perm_id, status, report, out):
             return ref
@@ -219,12 +222,16 @@ class SentOrders(OrderRegister):
                 return ref  # an echo that was overtaken
         self._confirm(sent, report)
         self._tell(sent, report, out)
+        sent.told_by = (message, sent.told_by[1] if sent.report is old else None)
         return ref
 
     def order_status(self, message: tws.OrderStatus, out: Outbox) -> SentOrder | None:
         """A status. The order that it is about, if it is ours and the one that we know."""
         ref = self.ref_of("", message.client_id, message.order_id, message.perm_id)
         sent = None if ref is None else self._by_ref[ref]
+        if sent is not None and sent.repeats(message):
+            sent.missing = None
+            return sent
         status = STATUS.get(message.status)
         if sent is None or self._incarnations.is_another(sent, message.perm_id, status, None, out):
             return None
@@ -247,7 +254,9 @@ class SentOrders(OrderRegister):
             base, at=out.at, status=status, filled=filled, why_held=message.why_held, perm_id=sent.perm_id
         )
         self._confirm(sent, report, parameters=False)
+        old = sent.report
         self._tell(sent, report, out)
+        sent.told_by = (sent.told_by[0] if sent.report is old else None, message)
         return sent
 
     def completed(self, message: tws.CompletedOrder, out: Outbox) -> None:
