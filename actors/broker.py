@@ -422,7 +422,8 @@ class Broker:
             return
         # A child that protects takes its parent along, should that one still wait: TWS must know it first.
         about = (*sending.keys, *sending.parents)
-        self._pacer.offer(Parcel(frames, sending.urgency, about, sending), trio.current_time())
+        parcel = Parcel(frames, sending.urgency, about, sending, sending.change_of)
+        self._pacer.offer(parcel, trio.current_time())
 
     def _flush(self, after: Outbox) -> None:
         """Everything that may leave now, in one write."""

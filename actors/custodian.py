@@ -167,7 +167,9 @@ class Custodian:
                 self._fell = trio.Event()
                 await self._watch()
                 if not self._down_since:
-                    await self._fell.wait()
+                    # Mostly told of at once; a supervisor that dies tells nobody what it takes along.
+                    with trio.move_on_after(AGAIN_LOOP_S):
+                        await self._fell.wait()
                 await trio.sleep(min(GLANCE_LOOP_S, GLANCE_S / self._clock.speed))
 
     # --- who is guarded ---------------------------------------------------------------------------

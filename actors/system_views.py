@@ -108,9 +108,12 @@ def custodian_of(system: TradingSystem, instance: str) -> Custodian:
     """The custodian of its symbols, who sees them only as their supervisor and the broker session do."""
 
     def states() -> dict[Symbol, ChildState]:
-        # One that has not begun to live yet is about to start, however long those before it take.
+        # One that has not begun to live yet is about to start, however long those before it take; one in
+        # quarantine is not, however young its supervisor is.
         return {
-            Symbol(child.id.removeprefix(SYMBOL_PREFIX)): child.state if child.epoch else ChildState.STARTING
+            Symbol(child.id.removeprefix(SYMBOL_PREFIX)): (
+                child.state if child.epoch or child.state is ChildState.QUARANTINED else ChildState.STARTING
+            )
             for child in system.symbol_tree.which_children()
         }
 

@@ -205,8 +205,11 @@ def _close_by_market(
     closes = tuple(
         order for order in trade.orders if order.purpose is Purpose.CLOSE and order.spec.index == index
     )
-    if any(order.live for order in closes) or trade.leaving(index):
+    live = [order for order in closes if order.live]
+    if live or trade.leaving(index):
         # What has executed already must not be sold a second time.
+        if len(live) == 1 and not trade.leaving(index, besides=live[0].ref):
+            _grow(chores, live[0], side, quantity, reason)
         chores.look_again(chores.at + ASK_AGAIN)
         return
     refused = [order for order in closes if order.status is OrderStatus.REJECTED]
@@ -243,6 +246,16 @@ def _close_by_market(
     if (spent or covered < quantity) and not told:
         text = f"{quantity} shares are closed without a stop"
         chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=text, symbol=chores.plan.symbol))
+
+
+def _grow(chores: Chores, close: Order, side: Side, quantity: int, reason: str) -> None:
+    """More has filled beside a close that works, an addition: it takes that along. Its total counts what it
+    has executed, told or not."""
+    total = close.filled + quantity
+    works = close.status in WORKING and close.changeable and not close.refusals
+    if works and close.spec.side is side and total > close.spec.quantity:
+        spec = attrs.evolve(close.spec, quantity=total)
+        chores.emit(ModifyOrderEvent(at=chores.at, cause=reason, ref=close.ref, order=spec, why="close"))
 
 
 def close_spec(

@@ -30,6 +30,8 @@ class Parcel:
     keys: tuple[int, ...] = ()
     tag: object = None
     """The sender's own, handed back with the parcel."""
+    change_of: int = 0
+    """The TWS order id of the order that this changes, and nothing else; 0 for everything else."""
 
 
 @attrs.define
@@ -60,12 +62,19 @@ class Pacer:
 
     def offer(self, parcel: Parcel, at: float) -> None:
         """Queue a parcel. One that protects takes along what is still waiting about the same order,
-        so that a cancel never overtakes the placement it is meant for."""
+        so that a cancel never overtakes the placement it is meant for. A change takes the turn of one of the
+        same order that still waits: what that wanted nobody wants any more."""
         if len(parcel.frames) > self.largest:
             raise ValueError(f"{len(parcel.frames)} frames can never leave within one second")
         if parcel.urgency is Urgency.PROTECTION and parcel.keys:
             self._promote(parcel.keys)
-        self._queues[parcel.urgency].append(_Waiting(parcel, at))
+        queue = self._queues[parcel.urgency]
+        if parcel.change_of:
+            last = next((entry for entry in reversed(queue) if parcel.change_of in entry.parcel.keys), None)
+            if last is not None and last.parcel.change_of == parcel.change_of:
+                last.parcel = parcel
+                return
+        queue.append(_Waiting(parcel, at))
 
     def _promote(self, keys: Sequence[int]) -> None:
         wanted = set(keys)

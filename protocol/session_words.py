@@ -52,6 +52,12 @@ class Sending:
     """Orders whose placement this is."""
 
     @property
+    def change_of(self) -> int:
+        """The TWS order id of the order that is changed, where this does nothing else; 0 where it does."""
+        changes = not self.refs and len(self.requests) == 1 and isinstance(self.requests[0], PlaceOrder)
+        return self.keys[0] if changes and self.keys else 0
+
+    @property
     def parents(self) -> tuple[int, ...]:
         """TWS order ids of the orders that placements of this hang on."""
         placements = (request for request in self.requests if isinstance(request, PlaceOrder))

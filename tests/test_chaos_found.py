@@ -67,16 +67,32 @@ def test_a_change_that_overwrote_what_the_broker_took_off_is_made_good_at_once()
     assert (command.order.ref, command.order.quantity) == (ref(STOP), 40)
 
 
-def test_what_fills_beside_a_market_close_is_closed_as_soon_as_that_has_filled() -> None:
-    """The close fills its group, whose stop goes with it (seed 285: the rest had neither for two seconds)."""
+def closing_at_the_market() -> Desk:
+    """A close of 100 works, and then 50 more of the entry fill."""
     desk = Desk.ready().entered()
     desk.refused(ref(TARGET), RequestKind.MODIFY)
     desk.say(Flatten(TEN, "enough"))
-    close = ref(CLOSE)
-    assert desk.order(close).spec.quantity == 100
-    desk.told(close, OrderStatus.SUBMITTED)
+    assert desk.order(ref(CLOSE)).spec.quantity == 100
+    desk.told(ref(CLOSE), OrderStatus.SUBMITTED)
+    return desk
+
+
+def test_what_fills_beside_a_market_close_is_closed_by_it_as_well() -> None:
+    """In a thin market the rest had nothing that closed it until the close had filled (seed 984)."""
+    desk = closing_at_the_market()
+    desk.fills(ref(CLOSE), 30, "101")
+    said = desk.fills(ref(MAIN), 50, "100") + desk.fills(ref(MAIN), 10, "100")
+    changes = [command.order for command in said if isinstance(command, ModifyOrder)]
+    assert [order.quantity for order in changes if order.ref == ref(CLOSE)] == [150, 160]
+    assert not any(isinstance(command, PlaceOrders) for command in said)
+
+
+def test_what_a_close_had_filled_too_soon_to_take_along_is_closed_at_once() -> None:
+    """The close fills its group, whose stop goes with it (seed 285: the rest had neither for two seconds)."""
+    desk = closing_at_the_market()
     desk.fills(ref(MAIN), 50, "100")
-    said = desk.fills(close, 100, "101")
+    desk.fills(ref(CLOSE), 100, "101")
+    said = desk.told(ref(CLOSE), OrderStatus.FILLED, 100, quantity=100)
     (placed,) = [command for command in said if isinstance(command, PlaceOrders)]
     assert [(order.ref, order.quantity) for order in placed.orders] == [(ref(CLOSE, revision=1), 50)]
     assert [event.code for event in desk.events if isinstance(event, AlarmEvent)][-1] == "UNCOVERED"

@@ -37,6 +37,7 @@ from protocol.values import (
     TimeInForce,
 )
 from tests.directed_market import DirectedMarket
+from tests.test_sup_kills import kill
 from tests.world import GLD, SLV, World, play, settings_for
 
 AT = datetime(2025, 1, 23, 15, 0, tzinfo=UTC)
@@ -361,6 +362,28 @@ def test_a_custodian_that_is_killed_takes_up_its_guards_again(after_s: float) ->
         assert world.sent_twice() == []
 
     play(story, settings=settings_for(SLV, shares=250))
+
+
+@pytest.mark.parametrize("supervisor", ["trading", "symbols"])
+def test_sup_20_a_symbol_that_stays_in_quarantine_is_guarded_after_its_supervisors_have_died(
+    supervisor: str,
+) -> None:
+    """It does not fall once more, so nobody tells of it (seed 969: its target filled, and nobody heard)."""
+
+    async def story(world: World) -> None:
+        await world.enter()
+        shut_away(world)
+        await trio.sleep(5.0)
+        await kill(world, supervisor)
+        await trio.sleep(10.0)
+        assert SLV in world.system.custodian.guards
+        stop = world.working()[STOP]
+        Interventions(world.tws.venue).cancel_manual(world.tws.market_now(), stop.perm_id)
+        await trio.sleep(40.0)
+        assert world.position() == 0
+        assert world.disagreements() == ()
+
+    play(story)
 
 
 def test_sup_20_a_symbol_that_is_back_within_two_seconds_is_nobodys_ward() -> None:

@@ -64,6 +64,29 @@ def test_a_cancel_takes_its_waiting_placement_along_and_never_overtakes_it() -> 
     assert names(pacer.take(1.0)) == ["cancel 5", "entry 4"]
 
 
+def change(name: str, order_id: int) -> Parcel:
+    return Parcel((b"x",), Urgency.PROTECTION, (order_id,), name, change_of=order_id)
+
+
+def test_a_change_takes_the_turn_of_one_that_waits_and_is_outdated() -> None:
+    """A stop that grew with each share of a shredded fill was behind by a second (seed 979)."""
+    pacer = Pacer(limit=2, reserve=0)
+    for name in ("108", "109", "110", "111"):
+        pacer.offer(change(name, 7), 0.0)
+        pacer.offer(change(name, 8), 0.0)
+    assert names(pacer.take(0.0)) == ["111", "111"]
+    assert len(pacer) == 0
+
+
+def test_a_change_never_overtakes_a_cancel_nor_takes_the_turn_of_a_placement() -> None:
+    pacer = Pacer()
+    pacer.offer(parcel("bracket", Urgency.PROTECTION, 3, keys=(6, 7)), 0.0)
+    pacer.offer(change("first", 7), 0.0)
+    pacer.offer(parcel("cancel", Urgency.PROTECTION, keys=(7,)), 0.0)
+    pacer.offer(change("second", 7), 0.0)
+    assert names(pacer.take(0.0)) == ["bracket", "first", "cancel", "second"]
+
+
 def test_an_entry_that_waited_too_long_is_handed_back_instead_of_sent() -> None:
     pacer = Pacer(2, 1)
     pacer.offer(parcel("first", Urgency.ENTRY), 0.0)
