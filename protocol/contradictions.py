@@ -30,7 +30,7 @@ BOOKS: Final = "books."
 LOOK_AGAIN: Final = timedelta(seconds=LOOK_AGAIN_LOOP_S)
 
 AWAITED: Final = timedelta(seconds=30.0)
-"""The same while executions are to come: a session asks for them sooner."""
+"""How long a difference must have stood while executions are to come: a session asks for them sooner."""
 
 
 def compare_positions(chores: Chores, snapshot: SymbolSnapshot) -> None:
