@@ -287,7 +287,9 @@ def _resize(chores: Chores, order: Order, shares: int) -> bool:
         # It gives its shares up when the exits that take them over work, not before.
         return False
     spec = attrs.evolve(order.spec, quantity=quantity)
-    if grid is not None and not is_theirs(order):
+    # While the entry fills, the broker may have made its children as small as what has filled: a new price,
+    # sent with the whole quantity, would let a target sell more than there is.
+    if grid is not None and not is_theirs(order) and not trade.opening:
         spec = _repriced(spec, trade, chores.state.position.average_price, grid)
     # Compare with what we asked for, not with what is confirmed: two fills can arrive before the first
     # modify is acknowledged, and must not ask for the same thing twice.
