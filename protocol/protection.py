@@ -287,9 +287,7 @@ def _resize(chores: Chores, order: Order, shares: int) -> bool:
         # It gives its shares up when the exits that take them over work, not before.
         return False
     spec = attrs.evolve(order.spec, quantity=quantity)
-    # While the entry fills, the broker may have made its children as small as what has filled: a new price,
-    # sent with the whole quantity, would let a target sell more than there is.
-    if grid is not None and not is_theirs(order) and not trade.opening:
+    if grid is not None and not is_theirs(order):
         spec = _repriced(spec, trade, chores.state.position.average_price, grid)
     # Compare with what we asked for, not with what is confirmed: two fills can arrive before the first
     # modify is acknowledged, and must not ask for the same thing twice.
@@ -297,6 +295,9 @@ def _resize(chores: Chores, order: Order, shares: int) -> bool:
         return False
     if order.refusals >= MAX_REFUSALS:
         return True
+    if trade.opening and order.purpose is Purpose.TARGET:
+        quantity = _as_scaled(order, shares, quantity)
+        spec = attrs.evolve(spec, quantity=quantity)
     resized = quantity != order.spec.quantity
     not_before = None if resized or order.modified_at is None else order.modified_at + RESIZE_EVERY
     if order.refusals and order.asked_at is not None:
@@ -306,6 +307,13 @@ def _resize(chores: Chores, order: Order, shares: int) -> bool:
     why = "resize" if resized else "reprice"
     chores.emit(ModifyOrderEvent(at=at, cause=why, ref=order.ref, order=spec, why=why))
     return False
+
+
+def _as_scaled(target: Order, shares: int, quantity: int) -> int:
+    """While the entry fills, the broker may have made its children as small as what has filled. A new price
+    for a target, sent with the whole quantity, would let it turn the position around."""
+    confirmed = target.confirmed_quantity
+    return quantity if confirmed is None else min(quantity, max(confirmed, target.filled + shares))
 
 
 def _joining(trade: LinkedOrders, order: Order) -> bool:

@@ -103,31 +103,31 @@ def test_an_entry_cancelled_at_40_leaves_stop_and_target_of_exactly_40() -> None
         assert desk.told(ref(STOP)) == desk.told(ref(TARGET)) == ()
 
 
-def test_while_the_entry_fills_its_exits_stay_as_they_were_asked_for() -> None:
-    """The broker may have made them as small as what has filled. A new price, sent with the whole quantity,
-    would make the target greater than the position, and it could turn it around."""
+def test_a_new_price_while_the_entry_fills_makes_no_target_greater_than_the_position() -> None:
+    """The broker has made the children as small as what has filled; the stop stays what it is to become."""
     desk = Desk.ready()
     desk.signal("BUY")
     desk.bracket_taken()
-    assert desk.fills(ref(MAIN), 40, "100.10") == ()
-    assert desk.fills(ref(MAIN), 40, "100.20") == ()
-    assert desk.wait(0.3) == ()
-    assert modified(desk.told(ref(MAIN), S.CANCELLED)) == [
-        (STOP, 80, D("97.15")), (TARGET, 80, D("108.15")),
+    desk.told(ref(TARGET), quantity=40)
+    assert modified(desk.fills(ref(MAIN), 40, "100.10")) == [
+        (STOP, 100, D("97.10")), (TARGET, 40, D("108.10")),
     ]  # fmt: skip
+    assert modified(desk.fills(ref(MAIN), 20, "100.10")) == [(TARGET, 60, D("108.10"))]
+    assert modified(desk.fills(ref(MAIN), 40, "100.10")) == [(TARGET, 100, D("108.10"))]
 
 
 def test_repricing_is_spaced_and_resizing_is_not() -> None:
-    desk = Desk.ready().entered()
-    ended = desk.at
-    desk.say(desk.execution(ref(MAIN), Side.BUY, 100, "100.20", "x1.02"))  # the exchange corrects the price
-    desk.say(desk.execution(ref(MAIN), Side.BUY, 100, "100.40", "x1.03"))
-    assert desk.at == ended
-    asked = [c for c in desk.commands if isinstance(c, ModifyOrder) and c.order.ref == ref(STOP)]
-    assert [command.order.stop_price for command in asked] == [D("97.20")], "too soon for another price"
-    assert modified(desk.wait(0.3)) == [(STOP, 100, D("97.40")), (TARGET, 100, D("108.40"))]
-    desk.say(desk.execution(ref(MAIN), Side.BUY, 80, "100.50", "x1.04"))
-    assert desk.quantity(STOP) == 80, "a size does not wait"
+    desk = Desk.ready()
+    desk.signal("BUY")
+    desk.bracket_taken()
+    assert modified(desk.fills(ref(MAIN), 40, "100.10")) == [
+        (STOP, 100, D("97.10")), (TARGET, 100, D("108.10")),
+    ]  # fmt: skip
+    assert desk.fills(ref(MAIN), 40, "100.20") == (), "too soon for another price"
+    assert modified(desk.wait(0.3)) == [(STOP, 100, D("97.15")), (TARGET, 100, D("108.15"))]
+    assert modified(desk.told(ref(MAIN), S.CANCELLED)) == [
+        (STOP, 80, D("97.15")), (TARGET, 80, D("108.15")),
+    ]  # fmt: skip
 
 
 def entered_200() -> Desk:
