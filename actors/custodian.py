@@ -18,7 +18,7 @@ from actors.child import ChildState
 from actors.mailbox import Lane, Mailbox, Poison
 from actors.market_clock import MarketClock
 from protocol.commands import AskSnapshot, BrokerCommand, CancelOrder, ModifyOrder, PlaceOrders
-from protocol.custody import DEAD, Custody, Step, close_ref, custody_of, next_steps
+from protocol.custody import DEAD, Custody, Step, believed, close_ref, custody_of, next_steps
 from protocol.events import (
     AlarmEvent,
     BaseEvent,
@@ -33,6 +33,7 @@ from protocol.events import (
 )
 from protocol.foreign_shares import foreign_after
 from protocol.position import Position
+from protocol.reconcile import LOOK_AGAIN_LOOP_S
 from protocol.report_events import fill_event, hold_event, lost_event, refusal_event, status_event
 from protocol.reports import (
     NOT_SENT,
@@ -84,6 +85,8 @@ class Guard:
     look_at: float
     foreign: int = 0
     """Shares of the position that somebody else holds, signed."""
+    apart: tuple[int, int, float] | None = None
+    """Our position and the broker's, where they differ, and since when they do."""
     look: Custody | None = None
     refusals: dict[OrderRef, int] = attrs.field(factory=dict)
     ended: set[OrderRef] = attrs.field(factory=set)
@@ -231,7 +234,7 @@ class Custodian:
             case ExecutionReport():
                 self._book(guard, (report,))
                 guard.look_at = trio.current_time()
-            case RequestRefused(request=RequestKind.PLACE):
+            case RequestRefused(ref=ref, request=RequestKind.PLACE) if ref.role == CLOSE:
                 self._refused(guard, report)
             case RequestRefused(ref=ref, request=request):
                 if request is RequestKind.MODIFY:
@@ -250,7 +253,8 @@ class Custodian:
 
     def _refused(self, guard: Guard, report: RequestRefused) -> None:
         """A close was not taken. Whoever refuses one refuses the next as well, if it comes at once."""
-        self._end_close(guard, refusal_event(report, self._clock.now()))
+        if report.terminal:
+            self._end_close(guard, refusal_event(report, self._clock.now()))
         pause = min(AGAIN_LOOP_S * 2**guard.refused_closes, ROUTINE_LOOP_S)
         guard.refused_closes += 1
         guard.look_at = trio.current_time() + pause
@@ -266,8 +270,12 @@ class Custodian:
     def _look(self, guard: Guard, snapshot: SymbolSnapshot) -> None:
         """Compare with what must be, and do the next thing for it."""
         self._book(guard, snapshot.executions)
+        position = self._believed(guard, snapshot.position)
+        if position is None:
+            guard.look_at = trio.current_time() + LOOK_AGAIN_LOOP_S
+            return
         stubborn = (ref for ref, count in guard.refusals.items() if count >= STUBBORN_AFTER)
-        guard.look = look = custody_of(snapshot, self._spec_of, stubborn, guard.foreign)
+        guard.look = look = custody_of(snapshot, position, self._spec_of, stubborn, guard.foreign)
         if not snapshot.tradable:
             return
         now = self._clock.now()
@@ -283,8 +291,19 @@ class Custodian:
             self._perform(guard, steps)
         if look.safe or look.closes:
             guard.refused_closes = 0
-        pause = ROUTINE_LOOP_S if look.safe and not steps else AGAIN_LOOP_S
+        pause = ROUTINE_LOOP_S if look.safe and not steps and guard.apart is None else AGAIN_LOOP_S
         guard.look_at = trio.current_time() + pause
+
+    @staticmethod
+    def _believed(guard: Guard, theirs: int) -> int | None:
+        """The position to guard; a difference to our executions counts from the second look at it."""
+        ours, now = guard.position.quantity, trio.current_time()
+        if ours == theirs:
+            guard.apart = None
+        elif guard.apart is None or guard.apart[:2] != (ours, theirs):
+            guard.apart = ours, theirs, now
+        since = now if guard.apart is None else guard.apart[2]
+        return believed(ours, theirs, confirmed=now - since >= LOOK_AGAIN_LOOP_S)
 
     def _tell_naked(self, guard: Guard, look: Custody) -> None:
         naked = look.size - look.covered

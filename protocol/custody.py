@@ -128,16 +128,28 @@ class Custody:
         )
 
 
+def believed(ours: int, theirs: int, *, confirmed: bool) -> int | None:
+    """The position to guard, where our executions make `ours` and the broker's books say `theirs`.
+
+    Once the difference is `confirmed`, by a second look, it is the broker's. Before that it is the larger:
+    a position that a look has missed must not cost its stop. None: they are on two sides, wait.
+    """
+    if ours == theirs or confirmed:
+        return theirs
+    return None if ours * theirs < 0 else max(ours, theirs, key=abs)
+
+
 def custody_of(
     snapshot: SymbolSnapshot,
+    position: int,
     spec_of: Callable[[OrderRef], OrderSpec | None],
     stubborn: Iterable[OrderRef] = (),
     foreign: int = 0,
 ) -> Custody:
-    """What a snapshot of the broker's books shows of a symbol."""
+    """What a snapshot of the broker's books shows of a symbol, at the `position` that is believed."""
     live = (report for report in snapshot.orders if report.status not in DEAD)
     orders = tuple(Guarded(report, spec_of(report.ref)) for report in live)
-    return Custody(snapshot.symbol, snapshot.position, orders, frozenset(stubborn), foreign)
+    return Custody(snapshot.symbol, position, orders, frozenset(stubborn), foreign)
 
 
 def next_steps(

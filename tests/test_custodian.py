@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.recovery import Recovery
-from protocol.custody import Custody, Guarded, next_steps
+from protocol.custody import Custody, Guarded, believed, next_steps
 from protocol.events import CancelEvent, FillEvent, ModifyOrderEvent, NewOrderEvent
 from protocol.exchange.interventions import Interventions
 from protocol.reports import OrderReport
@@ -134,6 +134,18 @@ def test_what_the_custodian_does_about_what_it_finds(
     case: Custody, wanted: list[tuple[str, str, int]]
 ) -> None:
     assert told(next_steps(case, NEXT_CLOSE, AT)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "first", "confirmed"),
+    [(-230, -230, -230, -230), (-230, 0, -230, 0), (0, 100, 100, 100), (100, -50, None, -50)],
+)
+def test_a_position_that_one_look_does_not_show_keeps_its_stop(
+    ours: int, theirs: int, first: int | None, confirmed: int
+) -> None:
+    """TWS may tell a position behind the end of its list; taken for none, it cost a stop (seed 343)."""
+    assert believed(ours, theirs, confirmed=False) == first
+    assert believed(ours, theirs, confirmed=True) == confirmed
 
 
 def test_an_order_that_is_being_cancelled_is_not_cancelled_again() -> None:
