@@ -326,8 +326,10 @@ def _moved(state: SymbolState, position: Position, event: BaseEvent, by: str) ->
     theirs = foreign_after(state.foreign - besides, state.traded, held, event)
     if trade is not None:
         own = own_part(held, theirs)
-        # By a correction, or by what somebody else did, nothing of it may be the trade's any more.
-        gone = state.own_quantity != 0 and own == 0
+        # By a correction, or by what somebody else did, nothing of it may be the trade's any more. What our
+        # exits take off leaves a rest that they are to take off, too.
+        exits = isinstance(event, FillEvent) and event.side is not trade.side
+        gone = state.own_quantity != 0 and own == 0 and not (exits and held * state.traded > 0)
         if gone or (held == 0 and state.traded != 0):
             trade = attrs.evolve(trade, flat_since=at, concluded_by=by)
         elif own != 0 or (held != 0 and trade.flat_since is None):

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from protocol.commands import Flatten, ModifyOrder, PlaceOrders
+from protocol.commands import CancelOrder, Flatten, ModifyOrder, PlaceOrders
 from protocol.events import AlarmEvent, FillEvent, LinkEvent, PositionCloseEvent, PositionUpdateEvent
 from protocol.reports import ExecutionReport, RequestKind
 from protocol.session import Session
@@ -111,6 +111,21 @@ def test_what_a_person_added_is_theirs_when_a_bust_takes_the_entry_away() -> Non
     desk.told(ref(TARGET), OrderStatus.CANCELLED)
     assert (desk.position, desk.state.trade, desk.state.foreign) == (10, None, 10)
     assert not any(isinstance(command, PlaceOrders) for command in desk.commands[1:])
+
+
+def test_a_trade_that_closes_what_a_person_added_is_not_over_before_the_position_is() -> None:
+    """200 shares, 100 of them a person's. A part of the close leaves 50, which its exits go on covering
+    (seed 648: they counted as the person's, and were left without a stop)."""
+    desk = Desk.ready().entered()
+    desk.say(ExecutionReport(desk.at, SLV, "f.01.01", None, 7, Side.BUY, 100, Decimal(100)))
+    desk.say(Flatten(desk.at, "close all"))
+    desk.fills(ref(TARGET), 150, "100")
+    desk.wait(10)
+    assert (desk.position, desk.state.guarded) == (50, 50)
+    assert not any(isinstance(command, CancelOrder) for command in desk.commands)
+    desk.fills(ref(TARGET), 50, "100")
+    desk.told(ref(STOP), OrderStatus.CANCELLED)
+    assert (desk.position, desk.state.trade) == (0, None)
 
 
 def test_a_close_waits_for_the_executions_of_an_entry_that_its_status_has_told_of() -> None:
