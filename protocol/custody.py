@@ -131,12 +131,10 @@ class Custody:
 def believed(ours: int, theirs: int, *, confirmed: bool) -> int | None:
     """The position to guard, where our executions make `ours` and the broker's books say `theirs`.
 
-    Once the difference is `confirmed`, by a second look, it is the broker's. Before that it is the larger:
-    a position that a look has missed must not cost its stop. None: they are on two sides, wait.
+    A difference counts once it is `confirmed`, by a second look. None: nothing is done before that. What a
+    look has missed must not cost a stop, and what is gone must not be closed once more.
     """
-    if ours == theirs or confirmed:
-        return theirs
-    return None if ours * theirs < 0 else max(ours, theirs, key=abs)
+    return theirs if confirmed or ours == theirs else None
 
 
 def custody_of(
