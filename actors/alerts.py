@@ -6,7 +6,8 @@ Alarms are shown on standard error as well, unless the terminal shows them there
 
 A channel that fails is itself an alarm, once for each outage, which it is not told itself. What it could
 not send is kept while the service is out of reach, up to a limit of number and age; a message that the
-service refuses is given up after some attempts. A message may arrive twice, if we end in the middle of it.
+service refuses is given up after some attempts. A message may arrive twice: if we die in the middle of it,
+or if we end then and it takes longer than a second.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ KEEP_LOOP_S: Final = 600.0
 MAX_WAITING: Final = 100
 """Alerts that wait for one channel; older ones give way and are counted."""
 FINISH_LOOP_S: Final = 3.0
+IN_HAND_LOOP_S: Final = 1.0
+"""How long the end of a run waits for what a channel is sending."""
 
 CHANNEL_FAILED, CHANNEL_RECOVERED = "ALERT_CHANNEL_FAILED", "ALERT_CHANNEL_RECOVERED"
 
@@ -178,7 +181,7 @@ class Channel:
         self._throttle = Throttle(settings.max_per_min)
         self._waiting: deque[Outgoing] = deque()
         self._hand: Outgoing | None = None
-        self._news = trio.Event()
+        self._news, self._stop = trio.Event(), trio.Event()
         self._out_since: float | None = None
         self._unsent_in_outage = 0
         self._sent = self._unsent = self._failures = 0
@@ -210,14 +213,22 @@ class Channel:
     async def run(
         self, _epoch: int = 0, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Send what is offered, until cancelled."""
+        """Send what is offered, until it is to stop."""
         task_status.started()
         while True:
             await self._wait()
+            if self._stop.is_set():
+                return
             await self._send_next()
 
+    def stop(self) -> None:
+        """Begin no other message: `run` ends once the one that it is sending has arrived, or has not."""
+        self._stop.set()
+        self._news.set()
+
     async def send_rest(self) -> None:
-        """Send what waits, and what was held back, and end."""
+        """Send what waits, and what was held back, and end. To be called when `run` has ended."""
+        self._stop = trio.Event()
         rest = self._throttle.held(trio.current_time())
         if rest is not None:
             self._waiting.append(rest)
@@ -226,7 +237,7 @@ class Channel:
 
     async def _wait(self) -> None:
         """Until there is something to send."""
-        while self._hand is None and not self._waiting:
+        while self._hand is None and not self._waiting and not self._stop.is_set():
             with trio.move_on_at(self._throttle.next_due_loop_s):
                 await self._news.wait()
             self._news = trio.Event()
@@ -252,7 +263,9 @@ class Channel:
                     self._lose(outgoing)
                     return
             wait_loop_s = backoff_loop_s(failures, self._random.random())
-            await trio.sleep(max(wait_loop_s, delivery.retry_after_loop_s))
+            with trio.move_on_after(max(wait_loop_s, delivery.retry_after_loop_s)):
+                await self._stop.wait()
+                return
         self._hand = None
         self._sent += 1
         self._note_recovery()

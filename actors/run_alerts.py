@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from random import Random
 
-from actors.alerts import Alerts
+from actors.alerts import IN_HAND_LOOP_S, Alerts
 from actors.journal import Journal
 from actors.logs import same_place
 from actors.run_options import Plan
@@ -26,5 +26,13 @@ def attach_alerts(plan: Plan, system: TradingSystem, journal: Journal) -> Alerts
         on_stderr=not same_place(sys.stdout, sys.stderr),
     )
     journal.follow(alerts.follow)
-    system.edges += [Edge(id=f"alerts:{channel.name}", start=channel.run) for channel in alerts.channels]
+    system.edges += [
+        Edge(
+            id=f"alerts:{channel.name}",
+            start=channel.run,
+            ask_stop=channel.stop,
+            shutdown_loop_s=IN_HAND_LOOP_S,
+        )
+        for channel in alerts.channels
+    ]
     return alerts

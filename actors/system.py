@@ -98,6 +98,14 @@ class Edge:
 
     id: str
     start: Callable[[int, trio.TaskStatus[None]], Awaitable[None]]
+    ask_stop: Callable[[], None] | None = None
+    shutdown_loop_s: float = 5.0
+    """How long it may take to end after that."""
+
+    def as_child(self) -> ChildSpec:
+        return ChildSpec(
+            id=self.id, start=self.start, ask_stop=self.ask_stop, shutdown_loop_s=self.shutdown_loop_s
+        )
 
 
 class TradingSystem:
@@ -326,10 +334,7 @@ class TradingSystem:
         return supervisor
 
     def _supervise_edge(self) -> Supervisor:
-        edges = tuple(
-            edge.as_child() if isinstance(edge, Supervisor) else ChildSpec(id=edge.id, start=edge.start)
-            for edge in self.edges
-        )
+        edges = tuple(edge.as_child() for edge in self.edges)
         health = ChildSpec(id="health", start=self.health.run)
         children = (*edges, health, self._handlers.as_child())
         return self._supervisor(

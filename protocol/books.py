@@ -6,7 +6,7 @@ the whole journal at the end; both get the same numbers, because there is nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -115,14 +115,6 @@ class JournalBooks:
     @property
     def orders(self) -> OrderCounts:
         return sum((summary.orders for summary in self.symbols), OrderCounts())
-
-
-def fold(symbols: Sequence[Symbol], journal: Iterable[tuple[str, BaseEvent]]) -> JournalBooks:
-    """The books of a whole journal, as (stream, event) in the order in which it was written."""
-    folding = JournalFold(symbols)
-    for stream, event in journal:
-        folding.add(stream, event)
-    return folding.books()
 
 
 class JournalFold:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import attrs
 
-from protocol.events import BaseEvent
+from protocol.events import AlarmEvent, BaseEvent
 from protocol.market_view import MarketView
 from protocol.rules.facts import SymbolFacts
 from protocol.symbol_plan import SymbolPlan
@@ -48,6 +48,10 @@ class Chores:
     def emit(self, event: BaseEvent) -> None:
         self.events.append(event)
         self.state = evolve(self.state, event)
+
+    def alarm(self, code: str, text: str, cause: str = "") -> None:
+        """A person should know."""
+        self.emit(AlarmEvent(at=self.at, cause=cause, code=code, text=text, symbol=self.plan.symbol))
 
     def facts(self) -> SymbolFacts:
         """What expressions can read, as it is now."""

@@ -245,7 +245,7 @@ def _close_by_market(
     told = any(isinstance(event, AlarmEvent) and event.code in TELLS_IT for event in chores.events)
     if (spent or covered < quantity) and not told:
         text = f"{quantity} shares are closed without a stop"
-        chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=text, symbol=chores.plan.symbol))
+        chores.alarm("UNCOVERED", text)
 
 
 def _grow(chores: Chores, close: Order, side: Side, quantity: int, reason: str) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 
 from protocol.chores import Chores
-from protocol.events import AlarmEvent, CancelEvent, ForeignFillEvent, HoldEvent
+from protocol.events import CancelEvent, ForeignFillEvent, HoldEvent
 from protocol.reconcile import LOOK_AGAIN_LOOP_S, Apart
 from protocol.reports import ExecutionReport, OrderReport, SymbolSnapshot
 from protocol.splits import split_ratio
@@ -46,7 +46,7 @@ def compare_positions(chores: Chores, snapshot: SymbolSnapshot) -> None:
     if not held:
         reason = f"{DIFFERS}: {theirs} there, {ours} here"
         _hold(chores, reason)
-        _alarm(chores, "BOOKS_DISAGREE", reason)
+        chores.alarm("BOOKS_DISAGREE", reason)
     known = view.apart
     if known is None or (known.generation, known.ours, known.theirs) != (snapshot.generation, ours, theirs):
         view.apart = apart
@@ -99,7 +99,7 @@ def _settle(chores: Chores, theirs: int) -> None:
         at=chores.at, cause=exec_id, symbol=symbol, exec_id=exec_id, side=side, quantity=abs(change),
         price=price,
     ))  # fmt: skip
-    _alarm(chores, "POSITION_TAKEN_OVER", f"{reason}; no entries until a person resumes it")
+    chores.alarm("POSITION_TAKEN_OVER", f"{reason}; no entries until a person resumes it")
     chores.view.apart = None
     trade = chores.state.trade
     for order in () if trade is None else trade.live_entries:
@@ -123,7 +123,7 @@ def _suspect_split(chores: Chores, theirs: int, ratio: str) -> None:
     if chores.state.held != reason:
         _hold(chores, reason)
         text = f"{reason}; its orders have the prices of before: guard it in TWS"
-        _alarm(chores, "SPLIT_SUSPECTED", text)
+        chores.alarm("SPLIT_SUSPECTED", text)
 
 
 def may_be_split(chores: Chores) -> bool:
@@ -186,7 +186,3 @@ def clear_kept(chores: Chores) -> None:
 
 def _hold(chores: Chores, reason: str) -> None:
     chores.emit(HoldEvent(at=chores.at, cause="snapshot", symbol=chores.plan.symbol, reason=reason))
-
-
-def _alarm(chores: Chores, code: str, text: str) -> None:
-    chores.emit(AlarmEvent(at=chores.at, code=code, text=text, symbol=chores.plan.symbol))

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from protocol.chores import Chores
-from protocol.events import AlarmEvent, HoldEvent, OrderStatusEvent
+from protocol.events import HoldEvent, OrderStatusEvent
 from protocol.linked_orders import LinkedOrders
 from protocol.order import TERMINAL, Order
 from protocol.symbol_state import told
@@ -64,11 +64,11 @@ def heed_move(chores: Chores, ref: OrderRef) -> None:
     price = (order.spec.stop_price or order.spec.limit_price or Decimal(0)).normalize()
     what = f"somebody else moved the {order.role} to {order.spec.quantity} shares at {price:f}"
     if not is_theirs(order):
-        _alarm(chores, "EXIT_MOVED", f"{what}; it is put back once")
+        chores.alarm("EXIT_MOVED", f"{what}; it is put back once")
     elif order.moved == PUT_BACK + 1:
         _hold(chores, f"{what} again")
         text = "its price is theirs from now on, its size still follows the position"
-        _alarm(chores, "EXIT_MOVED", f"{what} again; {text}; no entries until a person resumes it")
+        chores.alarm("EXIT_MOVED", f"{what} again; {text}; no entries until a person resumes it")
 
 
 def keeps_shrinking(chores: Chores, ref: OrderRef) -> bool:
@@ -90,10 +90,10 @@ def taken_away(chores: Chores, index: int) -> bool:
         return False
     what = f"somebody else cancelled the {taken[-1].role}"
     if len(taken) <= PUT_BACK:
-        _alarm(chores, "EXIT_CANCELLED", f"{what}; it is put back once")
+        chores.alarm("EXIT_CANCELLED", f"{what}; it is put back once")
         return False
     _hold(chores, f"{what} again")
-    _alarm(chores, "EXIT_CANCELLED", f"{what} again; the position is closed, and a person resumes the symbol")
+    chores.alarm("EXIT_CANCELLED", f"{what} again; the position is closed, and a person resumes the symbol")
     return True
 
 
@@ -109,7 +109,7 @@ def heed_cancels(chores: Chores) -> None:
             reason = "somebody else cancelled stop and target"
             _hold(chores, reason)
             text = f"{reason}; the stop is put back, and a person resumes the symbol"
-            _alarm(chores, "EXIT_CANCELLED", text)
+            chores.alarm("EXIT_CANCELLED", text)
             return
 
 
@@ -141,7 +141,3 @@ def _taken(trade: LinkedOrders, index: int) -> tuple[Order, ...]:
 def _hold(chores: Chores, reason: str) -> None:
     if not chores.state.held:
         chores.emit(HoldEvent(at=chores.at, cause="broker", symbol=chores.plan.symbol, reason=reason))
-
-
-def _alarm(chores: Chores, code: str, text: str) -> None:
-    chores.emit(AlarmEvent(at=chores.at, code=code, text=text, symbol=chores.plan.symbol))

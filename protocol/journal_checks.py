@@ -6,7 +6,7 @@ each execution once (INV-07); the intent before the wire (INV-14); one verdict f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
@@ -51,14 +51,6 @@ class Invariants:
 
     def __add__(self, other: Invariants) -> Invariants:
         return Invariants(self.checked + other.checked, self.violations + other.violations)
-
-
-def check_journal(journal: Iterable[tuple[str, BaseEvent]], *, ended: bool) -> Invariants:
-    """Every check over a whole journal. `ended`: nothing is under way, so that all must be answered."""
-    checks = JournalChecks()
-    for stream, event in journal:
-        checks.add(stream, event)
-    return checks.result(ended=ended)
 
 
 class JournalChecks:

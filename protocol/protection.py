@@ -28,7 +28,6 @@ from protocol.disputes import (
     taken_away,
 )
 from protocol.events import (
-    AlarmEvent,
     CancelEvent,
     ModifyOrderEvent,
     NewOrderEvent,
@@ -412,4 +411,4 @@ def _close(chores: Chores, reason: str) -> None:
     ))  # fmt: skip
     stops = [order for order in trade.orders if order.purpose is Purpose.STOP and order.status in WORKING]
     if sum(order.remaining for order in stops) < abs(chores.state.position.quantity):
-        chores.emit(AlarmEvent(at=chores.at, code="UNCOVERED", text=reason, symbol=chores.plan.symbol))
+        chores.alarm("UNCOVERED", reason)

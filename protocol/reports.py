@@ -114,9 +114,8 @@ class LinkChanged:
 class SymbolSnapshot:
     """The broker's truth about one symbol after (re)connecting or on request: the symbol reconciles with it.
 
-    Complete: an order of ours that is open at the broker is in `orders`; every execution of today is in
-    `executions`. `taken_after` names the command counter of the symbol when it was asked, so that an
-    order sent meanwhile is not thought to be missing.
+    Complete: an order of ours that is open at the broker is in `orders`, one that is still on its way there,
+    too; every execution of today is in `executions`.
     """
 
     at: datetime

@@ -39,7 +39,6 @@ from protocol.control_events import FlowThresholdEvent
 from protocol.disputes import heed_move, moved_unseen
 from protocol.entry import enter_after_reversal, forget_reversal
 from protocol.events import (
-    AlarmEvent,
     BaseEvent,
     CancelEvent,
     CommissionEvent,
@@ -234,7 +233,7 @@ def _hear_executions(chores: Chores, reports: Sequence[ExecutionReport]) -> None
 
 
 def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
-    state, plan = chores.state, chores.plan
+    state = chores.state
     if state.position.knows(report.exec_id):
         return
     chores.emit(fill_event(report, chores.at))
@@ -243,10 +242,7 @@ def _hear_execution(chores: Chores, report: ExecutionReport) -> None:
         unguarded = chores.state.position.quantity if chores.state.trade is None else 0
         left = f"; the {unguarded} shares that are held now have no stop of ours" if unguarded else ""
         chores.emit(hold)
-        chores.emit(AlarmEvent(
-            at=chores.at, code="FOREIGN_TRADE", symbol=plan.symbol,
-            text=f"{hold.reason}: no entries until a person resumes it{left}",
-        ))  # fmt: skip
+        chores.alarm("FOREIGN_TRADE", f"{hold.reason}: no entries until a person resumes it{left}")
 
 
 def _adopt_late_fill(chores: Chores) -> None:
@@ -264,7 +260,7 @@ def _adopt_late_fill(chores: Chores) -> None:
     chores.emit(PositionUpdateEvent(
         at=chores.at, cause=reason, symbol=plan.symbol, trade=trade, reason=reason
     ))  # fmt: skip
-    chores.emit(AlarmEvent(at=chores.at, code="LATE_FILL", text=reason, symbol=plan.symbol))
+    chores.alarm("LATE_FILL", reason)
 
 
 def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
@@ -278,10 +274,8 @@ def _hear_refusal(chores: Chores, report: RequestRefused) -> None:
     enters = order.purpose is Purpose.ENTRY or order.spec.parent is not None
     if report.request is RequestKind.PLACE and report.code == NOT_SENT and enters:
         return  # Our own limits kept an entry back, and its exits with it: that is what they are for.
-    chores.emit(AlarmEvent(
-        at=chores.at, cause=str(report.ref), code="REFUSED", symbol=chores.plan.symbol,
-        text=f"{report.ref.role} order, {report.request.value}: {report.reason} ({report.code})",
-    ))  # fmt: skip
+    text = f"{report.ref.role} order, {report.request.value}: {report.reason} ({report.code})"
+    chores.alarm("REFUSED", text, cause=str(report.ref))
 
 
 def _lift_hold(chores: Chores, word: commands.LiftHold) -> None:

@@ -1,8 +1,10 @@
-"""What holds for every run of the tests: those against a paper account run only when they are asked for."""
+"""What holds for every run of the tests: those against a paper account run only when they are asked for, and
+a program can be interrupted."""
 
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     # One session with TWS, one client id: these tests never run side by side.
     if asks_for_paper(config) and hasattr(config.option, "numprocesses"):
         config.option.numprocesses = 0
+
+
+def pytest_configure() -> None:
+    # A shell has what it runs in the background ignore SIGINT, and with the suite the programs under test.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,10 +1,12 @@
-"""Journals to test with: events in few words, and one whole winning trade."""
+"""Journals to test with: events in few words, one whole winning trade; what a whole one says."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from protocol.books import JournalBooks, JournalFold
 from protocol.events import (
     BaseEvent,
     CommissionEvent,
@@ -18,6 +20,7 @@ from protocol.events import (
     SignalVerdictEvent,
     Verdict,
 )
+from protocol.journal_checks import Invariants, JournalChecks
 from protocol.values import (
     MAIN,
     STOP,
@@ -124,3 +127,19 @@ def a_winning_trade() -> Journal:
         *(("broker", sent(ref(role), 10 + index)) for index, role in enumerate((MAIN, STOP, TARGET))),
         *(("symbol:SLV", event) for event in symbol[4:]),
     ]
+
+
+def fold(symbols: Sequence[Symbol], journal: Iterable[tuple[str, BaseEvent]]) -> JournalBooks:
+    """The books of a whole journal."""
+    folding = JournalFold(symbols)
+    for stream, event in journal:
+        folding.add(stream, event)
+    return folding.books()
+
+
+def check_journal(journal: Iterable[tuple[str, BaseEvent]], *, ended: bool) -> Invariants:
+    """Every check over a whole journal. `ended`: nothing is under way, so that all must be answered."""
+    checks = JournalChecks()
+    for stream, event in journal:
+        checks.add(stream, event)
+    return checks.result(ended=ended)

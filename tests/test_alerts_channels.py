@@ -45,6 +45,7 @@ class FakeWayOut:
     answers: deque[Delivery] = attrs.field(factory=deque)
     always: Delivery = attrs.field(factory=Delivered)
     hangs: bool = False
+    takes_s: float = 0.0
     tried: list[tuple[float, str, bool]] = attrs.field(factory=list)
     texts: list[str] = attrs.field(factory=list)
 
@@ -54,6 +55,7 @@ class FakeWayOut:
         self.texts.append(alert.text)
         if self.hangs:
             await trio.sleep_forever()
+        await trio.sleep(self.takes_s)
         return self.answers.popleft() if self.answers else self.always
 
     @property
@@ -291,6 +293,43 @@ async def test_what_a_dead_channel_had_in_hand_is_sent_by_its_next_life(
 
 
 # --- the end ----------------------------------------------------------------------------------------
+
+
+async def test_a_channel_that_is_to_stop_ends_with_what_it_is_sending_and_sends_it_once(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    """What a program had written already was told once more (seen in `test_alerts_run.py`)."""
+    phone = stage.ways["phone"]
+    phone.takes_s = 0.8
+    alerts = stage.open()
+    channel = alerts.channels[0]
+    async with trio.open_nursery() as life:
+        await life.start(channel.run, 1)
+        stage.alarm("FIRST")
+        stage.alarm("SECOND")
+        await trio.sleep(0.3)
+        channel.stop()
+    assert phone.codes == ["FIRST"]
+    await alerts.finish(0, "end of replay")
+    assert phone.codes == ["FIRST", "SECOND"]
+
+
+async def test_a_channel_that_waits_to_try_again_stops_at_once_and_tries_at_the_end(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    phone = stage.ways["phone"]
+    phone.answers = deque([Failed("503", retry_after_loop_s=100.0)])
+    alerts = stage.open()
+    channel = alerts.channels[0]
+    async with trio.open_nursery() as life:
+        await life.start(channel.run, 1)
+        stage.alarm("CODE")
+        await trio.sleep(0.3)
+        channel.stop()
+    assert trio.current_time() == pytest.approx(0.3)
+    await alerts.finish(0, "end of replay")
+    assert phone.codes == ["CODE", "CODE"]
+    assert channel.waiting == 0
 
 
 async def test_at_the_end_what_waits_and_what_was_held_back_is_sent(

@@ -9,12 +9,12 @@ import trio
 
 from protocol.commands import CancelOrder, PlaceOrders
 from protocol.events import OrderSentEvent
-from protocol.journal_checks import check_journal
 from protocol.reports import RequestRefused
 from protocol.settings import BrokerSettings
 from protocol.tws import messages as tws
 from protocol.values import STOP, OrderRef, OrderSpec, OrderType, Side, TimeInForce
 from tests.broker_fakes import SLV, bracket, broker_world, spec
+from tests.journals import check_journal
 
 
 async def test_a_burst_of_entries_is_paced_and_a_cancel_does_not_wait_for_it(autojump_clock: object) -> None:

@@ -71,12 +71,17 @@ def test_what_somebody_else_added_is_not_ours_to_cover() -> None:
     assert script.broken() == []
 
 
+def take_off(script: Script) -> None:
+    """Somebody else sells what is ours."""
+    script.execute(script.order("main", 8, action="SELL"), "f.01", 0, own=False)
+
+
 def test_shares_of_others_after_ours_were_taken_off_are_not_ours_once_our_exits_are_gone() -> None:
     """A liquidation, then a person who buys again (seed 552)."""
     script = Script(Covered)
     enter(script)
     stop = script.accept("stop", 2, action="SELL", type_="STP")
-    script.execute(script.order("main", 8, action="SELL"), "f.01", 0, own=False)
+    take_off(script)
     script.later(20)
     script.end(stop)
     script.execute(script.order("main", 9, action="BUY"), "f.02", 100, own=False)
@@ -88,7 +93,7 @@ def test_a_close_that_crosses_a_strangers_trade_leaves_shares_that_are_theirs() 
     script = Script(Covered)
     enter(script)
     close = script.accept("close", 2, action="SELL")
-    script.execute(script.order("main", 8, action="SELL"), "f.01", 0, own=False)
+    take_off(script)
     script.execute(close, "g.01", -100)
     script.later(60)
     assert script.broken() == []

@@ -128,13 +128,19 @@ def test_a_trade_that_closes_what_a_person_added_is_not_over_before_the_position
     assert (desk.position, desk.state.trade) == (0, None)
 
 
-def test_a_close_waits_for_the_executions_of_an_entry_that_its_status_has_told_of() -> None:
-    """Of 100 shares 40 were told: a close of 40 would take the stop of the other 60 along when it fills."""
+def told_by_halves() -> Desk:
+    """An entry of 100 shares has filled by its status, and executions of 40 were told."""
     desk = Desk.ready()
     desk.signal("BUY")
     desk.bracket_taken()
     desk.fills(ref(MAIN), 40, "100")
     desk.told(ref(MAIN), OrderStatus.FILLED, 100)
+    return desk
+
+
+def test_a_close_waits_for_the_executions_of_an_entry_that_its_status_has_told_of() -> None:
+    """A close of 40 would take the stop of the other 60 along when it fills."""
+    desk = told_by_halves()
     assert desk.say(Flatten(desk.at, "enough")) == ()
     (command,) = desk.fills(ref(MAIN), 60, "100")
     assert isinstance(command, ModifyOrder)
@@ -142,11 +148,7 @@ def test_a_close_waits_for_the_executions_of_an_entry_that_its_status_has_told_o
 
 
 def test_a_close_does_not_wait_for_ever_for_executions_that_never_come() -> None:
-    desk = Desk.ready()
-    desk.signal("BUY")
-    desk.bracket_taken()
-    desk.fills(ref(MAIN), 40, "100")
-    desk.told(ref(MAIN), OrderStatus.FILLED, 100)
+    desk = told_by_halves()
     desk.say(Flatten(desk.at, "enough"))
     asked = [command.order for command in desk.wait(120) if isinstance(command, ModifyOrder)]
     assert (ref(TARGET), 40) in [(order.ref, order.quantity) for order in asked]

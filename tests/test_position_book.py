@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol import events as vocabulary
-from protocol.books import fold
 from protocol.config import ConfigFaults, resolve
 from protocol.events import (
     BaseEvent,
@@ -37,6 +36,7 @@ from protocol.rules.fact_names import STATES
 from protocol.settings import StockFacts
 from protocol.values import OrderStatus, Side, Symbol
 from tests.directed_market import DirectedMarket
+from tests.journals import fold
 from tests.symbol_desk import SLV, TEN, Desk, ref
 from tests.world import GLD, World, play, settings_for
 

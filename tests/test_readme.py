@@ -18,12 +18,12 @@ from actors import run_end, watchdog
 from actors.config_files import load_settings
 from actors.flow_api import load_predictions
 from actors.market_folder import load_market
-from protocol.books import fold
 from protocol.events import PredictionSignalEvent
 from protocol.portfolio import is_portfolio_rule
 from protocol.predictions import read_prediction
 from protocol.report import RunFacts, report
 from protocol.values import Symbol
+from tests.journals import fold
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -27,13 +27,13 @@ from actors.tws_link import Link, LinkDown, StreamLink
 from protocol.chaos.plan import CrashPoint
 from protocol.events import BaseEvent, PredictionSignalEvent
 from protocol.exchange.venue_settings import AccountSettings, VenueSettings
-from protocol.journal_checks import check_journal
 from protocol.order import Order
 from protocol.reports import LinkState
 from protocol.symbol_state import SymbolState, evolve
 from protocol.tws import messages as tws
 from protocol.tws.messages import ClientRequest
 from tests.directed_market import DirectedMarket
+from tests.journals import check_journal
 from tests.world import SLV, settings_for
 
 DOWN_S: Final = 4.0

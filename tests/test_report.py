@@ -18,7 +18,6 @@ from protocol.books import (
     SignalCounts,
     SymbolBooks,
     execution_root,
-    fold,
 )
 from protocol.events import (
     ActorExitedEvent,
@@ -54,6 +53,7 @@ from tests.journals import (
     Journal,
     a_winning_trade,
     at,
+    fold,
     ref,
     status,
     verdict,

@@ -12,7 +12,7 @@ from protocol.events import (
     RejectEvent,
     Verdict,
 )
-from protocol.journal_checks import Invariants, check_journal
+from protocol.journal_checks import Invariants
 from protocol.values import (
     STOP,
     OrderStatus,
@@ -24,6 +24,7 @@ from tests.journals import (
     Journal,
     a_winning_trade,
     at,
+    check_journal,
     filled,
     new,
     ref,

@@ -30,7 +30,6 @@ from actors.symbol import SymbolActor, stream_of
 from actors.system import Edge, TradingSystem
 from actors.system_views import SYMBOL_PREFIX
 from actors.tws_link import Link, LinkDown, StreamLink
-from protocol.books import fold
 from protocol.config import default_settings
 from protocol.events import (
     ActorExitedEvent,
@@ -45,7 +44,6 @@ from protocol.exchange.history import micros
 from protocol.exchange.market import Market
 from protocol.exchange.tws_settings import TwsSettings
 from protocol.exchange.venue_settings import AccountSettings, ChildActivation, VenueSettings
-from protocol.journal_checks import check_journal
 from protocol.kills import KillOrder
 from protocol.prediction_shelf import StoredPrediction
 from protocol.report import disagreements
@@ -57,6 +55,7 @@ from protocol.signal_memory import SeenSignals
 from protocol.symbol_state import SymbolState
 from protocol.values import OrderRef, Symbol
 from tests.directed_market import DAY, DirectedMarket
+from tests.journals import check_journal, fold
 
 T = TypeVar("T")
 
