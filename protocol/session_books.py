@@ -11,7 +11,7 @@ from protocol.reports import ContractQualified, ExecutionReport, OrderReport, Sy
 from protocol.session_contracts import Contracts
 from protocol.session_executions import Executions
 from protocol.session_market_data import Lines
-from protocol.session_orders import SentOrders
+from protocol.session_orders import ACK_LOOP_S, SentOrders
 from protocol.session_snapshot import ROUTINE, Gathering, Part
 from protocol.session_translation import DEAD, STATUS, report_of_execution, report_of_spec
 from protocol.session_words import Outbox, Urgency
@@ -80,10 +80,10 @@ class BrokerBooks:
         self.reconcile_at = out.loop_s + RECONCILE_LOOP_S
         out.ask(*self.gathering.requests(self.orders.account), urgency=Urgency.BOOKS)
 
-    def look_again(self, out: Outbox) -> None:
+    def look_again(self, out: Outbox, after_loop_s: float = LOOK_AGAIN_LOOP_S) -> None:
         """Something odd was seen: do not wait for the next regular look."""
         if self.reconcile_at is not None:
-            self.reconcile_at = min(self.reconcile_at, out.loop_s + LOOK_AGAIN_LOOP_S)
+            self.reconcile_at = min(self.reconcile_at, out.loop_s + after_loop_s)
 
     def changing(self, order: OrderSpec, out: Outbox) -> None:
         """A change is about to leave. TWS has been seen to double one (nautilus_trader issue 4564): where
@@ -190,7 +190,8 @@ class BrokerBooks:
         self._told_apart = {}
         found, found_ids = frozenset(gathering.found), frozenset(gathering.found_ids)
         executed = self.executions.executed()
-        self.orders.settle(found, found_ids, executed, gathering.sequence, generation, out)
+        if self.orders.settle(found, found_ids, executed, gathering.sequence, generation, out):
+            self.look_again(out, ACK_LOOP_S)
         told = gathering.asked_by | self._compare(gathering, out)
         for symbol in self.contracts.symbols:
             if gathering.everyone or symbol in told:

@@ -9,6 +9,7 @@ as many are cancelled as there are too many, and whichever is left is the order 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from protocol.events import CancelEvent
 from protocol.reports import OrderReport
@@ -19,6 +20,8 @@ from protocol.tws import messages as tws
 from protocol.values import OrderRef, OrderStatus, Purpose, purpose_of
 
 WHY = "the broker holds more than one order of this reference"
+SOON_LOOKS: Final = 3
+"""Looks out of turn at what became of the cancels of one order; what stays after those waits for its turn."""
 
 
 class Incarnations:
@@ -27,6 +30,10 @@ class Incarnations:
     def __init__(self, client_id: int) -> None:
         self._client_id = client_id
         self._doubled: dict[OrderRef, SentOrder] = {}
+        self._looks: dict[OrderRef, int] = {}
+        """How many looks in a row have shown too many of each."""
+        self.asked = False
+        """Whether the last look led to cancels whose answers are worth a look out of turn."""
 
     def is_another(
         self,
@@ -63,6 +70,7 @@ class Incarnations:
         what was asked after `sequence`. Returns those of which the order that we know is not listed.
         """
         gone: list[SentOrder] = []
+        self.asked = False
         for sent in self._doubled.values():
             if sent.sequence > sequence or sent.client_id != self._client_id:
                 continue
@@ -71,7 +79,13 @@ class Incarnations:
             if sent.others and not sent.ended and not known:
                 gone.append(sent)
             keep = 1 if not sent.ended and purpose_of(sent.ref.role) is not Purpose.ENTRY else 0
-            for _ in range(len(sent.others) + known - keep):
+            too_many = len(sent.others) + known - keep
+            looks = self._looks[sent.ref] = self._looks.get(sent.ref, 0) + 1 if too_many > 0 else 0
+            self.asked = self.asked or 0 < looks <= SOON_LOOKS
+            reports = [*sent.others.values(), sent.report if known else None]
+            leaving = sum(each is not None and each.status is OrderStatus.PENDING_CANCEL for each in reports)
+            # Asked once more for one that is on its way out, TWS would take the one that is to stay.
+            for _ in range(too_many - leaving):
                 self._cancel(sent, out)
         return gone
 

@@ -432,9 +432,9 @@ class SentOrders(OrderRegister):
         asked_sequence: int,
         generation: int,
         out: Outbox,
-    ) -> None:
+    ) -> bool:
         """Compare with a complete snapshot: `found` are our open orders in it, `found_ids` their permanent
-        ids, `executed` shares so far.
+        ids, `executed` shares so far. Returns whether to look soon what became of cancels that it led to.
 
         An order about which something was asked after the snapshot is left alone.
         """
@@ -447,6 +447,7 @@ class SentOrders(OrderRegister):
                 self._settle_found(sent, out)
             else:
                 self._settle_missing(sent, executed.get(sent.ref, 0), (generation, out.loop_s), out)
+        return self._incarnations.asked
 
     def _settle_found(self, sent: SentOrder, out: Outbox) -> None:
         sent.missing = sent.refusal = None

@@ -78,6 +78,31 @@ async def test_a_second_order_of_one_reference_is_cancelled_once_the_books_show_
         assert world.reports(OrderReport) == []
 
 
+async def test_a_cancel_of_a_second_order_that_nobody_answered_is_asked_for_again_within_seconds(
+    autojump_clock: object,
+) -> None:
+    """The wire swallowed it, and both lived on until the next regular look (fault seed 1011). What still
+    stays has time."""
+    async with broker_world() as world:
+        stop, _ = await with_a_twin(world)
+        await world.settle(5.5)
+        assert cancels(world) == [stop.order_id] * 2
+        await world.settle(10.5)
+        assert cancels(world) == [stop.order_id] * 4
+        await world.settle(26)
+        assert cancels(world) == [stop.order_id] * 4
+
+
+async def test_a_second_order_that_is_being_cancelled_is_not_cancelled_again(autojump_clock: object) -> None:
+    """That cancel would take the one that is left."""
+    async with broker_world() as world:
+        stop, old = await with_a_twin(world)
+        forget(world, TWIN)
+        world.tws.open_orders.append(echo(old, "PendingCancel", perm_id=TWIN))
+        await world.settle(100)
+        assert cancels(world) == [stop.order_id]
+
+
 async def test_whichever_is_left_of_two_is_the_order_from_then_on(autojump_clock: object) -> None:
     async with broker_world() as world:
         stop, _ = await with_a_twin(world)
@@ -104,7 +129,7 @@ async def test_a_twin_of_a_stop_that_has_filled_is_cancelled_too(autojump_clock:
         perm_id = 9000 + stop.order_id
         forget(world, perm_id)
         world.tws.say(status_of(stop, "Filled", perm_id=perm_id, filled=100))
-        await world.settle(31)
+        await world.settle(5)
         assert cancels(world) == [stop.order_id, stop.order_id]
 
 
