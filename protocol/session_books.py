@@ -39,6 +39,7 @@ class BrokerBooks:
         self._doubts = Doubts()
         self._owed: dict[OrderRef, float] = {}
         """Orders of which a status told more than executions did, and when those are asked for."""
+        self._doubts_told: set[str] = set()
         self._trusts_positions = False
         self._told_apart: dict[Symbol, int] = {}
         """Positions that TWS told since the last look. Being asked for them once, it goes on telling them,
@@ -128,13 +129,16 @@ class BrokerBooks:
             if symbol is None:
                 return False
             report = self._new_execution(message, symbol, out)
-        if gathering is not None:
+        else:
+            self.executions.told_again(report, int(execution.cum_qty), out)
+        if report is not None and gathering is not None:
             gathering.executions[report.exec_id] = report
             gathering.traded = gathering.traded or message.req_id != gathering.req_id
             gathering.heard(out.loop_s)
         return True
 
-    def _new_execution(self, message: tws.ExecDetails, symbol: Symbol, out: Outbox) -> ExecutionReport:
+    def _new_execution(self, message: tws.ExecDetails, symbol: Symbol, out: Outbox) -> ExecutionReport | None:
+        """None: it does not count, as far as is known."""
         execution = message.execution
         ref = self.orders.ref_of(
             execution.order_ref, execution.client_id, execution.order_id, execution.perm_id
@@ -142,7 +146,11 @@ class BrokerBooks:
         report = report_of_execution(message, symbol, ref, out.at)
         if execution.shares != report.quantity:
             out.alarm("FRACTION", f"{symbol}: {execution.shares} shares executed, whole ones counted", symbol)
-        self.executions.add(report, int(execution.cum_qty), out)
+        again = report.exec_id in self.executions.totals.doubtful
+        if not self.executions.add(report, int(execution.cum_qty), out):
+            if not again:
+                self.look_again(out)
+            return None
         if ref in self._owed:
             sent = self.orders.get(ref)
             known = self.executions.executed().get(ref, 0)
@@ -192,10 +200,22 @@ class BrokerBooks:
         executed = self.executions.executed()
         if self.orders.settle(found, found_ids, executed, gathering.sequence, generation, out):
             self.look_again(out, ACK_LOOP_S)
+        self._tell_doubtful(out)
         told = gathering.asked_by | self._compare(gathering, out)
         for symbol in self.contracts.symbols:
             if gathering.everyone or symbol in told:
                 self._tell_snapshot(symbol, gathering, generation, out)
+
+    def _tell_doubtful(self, out: Outbox) -> None:
+        """A whole list of executions has not made room for them."""
+        doubtful = self.executions.totals.doubtful
+        for report in doubtful.values():
+            if report.exec_id not in self._doubts_told:
+                what = f"{report.side.value} {report.quantity} at {report.price} ({report.exec_id})"
+                whose = report.ref or report.symbol
+                text = f"{whose}: {what} is more than the order has executed; it does not count"
+                out.alarm("EXECUTION_DOUBTED", text, report.symbol)
+        self._doubts_told = set(doubtful)
 
     def _compare(self, gathering: Gathering, out: Outbox) -> set[Symbol]:
         """Our executions against the broker's positions; the symbols whose books disagree."""

@@ -16,6 +16,7 @@ import attrs
 
 from protocol.events import FillEvent
 from protocol.reports import CommissionCharged, ExecutionReport
+from protocol.session_totals import Totals
 from protocol.session_translation import root_of
 from protocol.session_words import Outbox
 from protocol.tws import messages as tws
@@ -39,6 +40,7 @@ class Executions:
         self._stand_ins: dict[OrderRef, list[str]] = {}
         self._reached: dict[OrderRef, int] = {}
         """The highest total that an execution of each order named."""
+        self.totals = Totals()
         self.positions: dict[Symbol, int] = {}
         """What we believe: the broker's word once, every new execution since. Signed shares."""
 
@@ -52,10 +54,29 @@ class Executions:
     def add(self, report: ExecutionReport, cumulative: int, out: Outbox) -> bool:
         """Tell the symbol of an execution that is new, whatever state the link or its order is in.
 
-        `cumulative`: what its order had executed with it, in shares.
+        `cumulative`: what its order had executed with it, in shares. False: it is known, under this id or,
+        since its order has no room for it, under another.
         """
         if report.exec_id in self._by_id:
             return False
+        self.totals.note(report.perm_id, cumulative)
+        if root_of(report.exec_id)[0] not in self._latest and not self.totals.has_room(report):
+            self.totals.doubtful[report.exec_id] = report
+            return False
+        self._tell(report, cumulative, out)
+        self._reconsider(report.perm_id, cumulative, out)
+        return True
+
+    def told_again(self, report: ExecutionReport, cumulative: int, out: Outbox) -> None:
+        """A known one names a total all the same."""
+        self.totals.note(report.perm_id, cumulative)
+        self._reconsider(report.perm_id, cumulative, out)
+
+    def _reconsider(self, perm_id: int, cumulative: int, out: Outbox) -> None:
+        while self.totals.doubtful and (fitting := self.totals.take_fitting(perm_id)) is not None:
+            self._tell(fitting, cumulative, out)
+
+    def _tell(self, report: ExecutionReport, cumulative: int, out: Outbox) -> None:
         if report.ref is not None:
             self._reached[report.ref] = max(self._reached.get(report.ref, 0), cumulative)
         if report.ref in self._stand_ins and root_of(report.exec_id)[0] not in self._latest:
@@ -64,7 +85,6 @@ class Executions:
         out.tell(report.symbol, report)
         if (early := self._early.pop(report.exec_id, None)) is not None:
             self.commission(early, out)
-        return True
 
     def _take(self, report: ExecutionReport) -> None:
         self._by_id[report.exec_id] = report
@@ -73,6 +93,8 @@ class Executions:
         if before is None or root_of(before.exec_id)[1] < revision:
             self._latest[root] = report
             self._count(report, 1)
+            if not root.startswith(STAND_IN):
+                self.totals.count(report, before)
             if before is not None:
                 self._count(before, -1)
                 if report.ref in self._reached:
