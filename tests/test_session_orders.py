@@ -48,7 +48,10 @@ def placed_session() -> tuple[Session, tws.PlaceOrder]:
 
 
 _, REQUEST = placed_session()
-FILLS = tuple(execution_of(REQUEST, 50, exec_id=f"aa.bb.0{number}.01") for number in (1, 2))
+FILLS = tuple(
+    attrs.evolve(execution_of(REQUEST, 50, exec_id=f"aa.bb.0{number}.01"), cum_qty=Decimal(50 * number))
+    for number in (1, 2)
+)
 WORDS: tuple[tws.ServerMessage, ...] = (
     *echo(REQUEST, "PreSubmitted"),
     *echo(REQUEST, "Submitted"),
