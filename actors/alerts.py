@@ -214,6 +214,7 @@ class Channel:
         self, _epoch: int = 0, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Send what is offered, until it is to stop."""
+        self._stop = trio.Event()
         task_status.started()
         while True:
             await self._wait()

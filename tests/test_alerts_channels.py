@@ -314,6 +314,19 @@ async def test_a_channel_that_is_to_stop_ends_with_what_it_is_sending_and_sends_
     assert phone.codes == ["FIRST", "SECOND"]
 
 
+async def test_a_channel_that_was_stopped_with_its_supervisor_sends_again_in_its_next_life(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    channel = stage.open().channels[0]
+    for number in (1, 2):
+        async with trio.open_nursery() as life:
+            await life.start(channel.run, number)
+            stage.alarm(f"CODE_{number}")
+            await trio.sleep(1)
+            channel.stop()
+    assert stage.ways["phone"].codes == ["CODE_1", "CODE_2"]
+
+
 async def test_a_channel_that_waits_to_try_again_stops_at_once_and_tries_at_the_end(
     stage: Stage, autojump_clock: trio.testing.MockClock
 ) -> None:
