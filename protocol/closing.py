@@ -244,8 +244,7 @@ def _close_by_market(
     spent = last is not None and last.status is OrderStatus.FILLED
     told = any(isinstance(event, AlarmEvent) and event.code in TELLS_IT for event in chores.events)
     if (spent or covered < quantity) and not told:
-        text = f"{quantity} shares are closed without a stop"
-        chores.alarm("UNCOVERED", text)
+        chores.alarm("UNCOVERED", f"{quantity} shares are closed without a stop")
 
 
 def _grow(chores: Chores, close: Order, side: Side, quantity: int, reason: str) -> None:

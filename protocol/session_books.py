@@ -129,16 +129,19 @@ class BrokerBooks:
             if symbol is None:
                 return False
             report = self._new_execution(message, symbol, out)
-        else:
-            self.executions.told_again(report, int(execution.cum_qty), out)
-        if report is not None and gathering is not None:
-            gathering.executions[report.exec_id] = report
-            gathering.traded = gathering.traded or message.req_id != gathering.req_id
+        counts = self.executions.add(report, int(execution.cum_qty), out)
+        if counts:
+            self._owe_less(report.ref)
+        elif gathering is None:
+            self.look_again(out)
+        if gathering is not None:
             gathering.heard(out.loop_s)
+            if counts:
+                gathering.executions[report.exec_id] = report
+                gathering.traded = gathering.traded or message.req_id != gathering.req_id
         return True
 
-    def _new_execution(self, message: tws.ExecDetails, symbol: Symbol, out: Outbox) -> ExecutionReport | None:
-        """None: it does not count, as far as is known."""
+    def _new_execution(self, message: tws.ExecDetails, symbol: Symbol, out: Outbox) -> ExecutionReport:
         execution = message.execution
         ref = self.orders.ref_of(
             execution.order_ref, execution.client_id, execution.order_id, execution.perm_id
@@ -146,17 +149,15 @@ class BrokerBooks:
         report = report_of_execution(message, symbol, ref, out.at)
         if execution.shares != report.quantity:
             out.alarm("FRACTION", f"{symbol}: {execution.shares} shares executed, whole ones counted", symbol)
-        again = report.exec_id in self.executions.totals.doubtful
-        if not self.executions.add(report, int(execution.cum_qty), out):
-            if not again:
-                self.look_again(out)
-            return None
+        return report
+
+    def _owe_less(self, ref: OrderRef | None) -> None:
+        """An execution has come: perhaps the one that a status spoke of."""
         if ref in self._owed:
             sent = self.orders.get(ref)
             known = self.executions.executed().get(ref, 0)
             if sent is None or sent.report is None or known >= sent.report.filled:
                 del self._owed[ref]
-        return report
 
     def position(self, message: tws.Position, out: Outbox) -> None:
         symbol = self._ours(message.contract, message.account)

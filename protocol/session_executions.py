@@ -54,27 +54,18 @@ class Executions:
     def add(self, report: ExecutionReport, cumulative: int, out: Outbox) -> bool:
         """Tell the symbol of an execution that is new, whatever state the link or its order is in.
 
-        `cumulative`: what its order had executed with it, in shares. False: it is known, under this id or,
-        since its order has no room for it, under another.
+        `cumulative`: what its order had executed with it, in shares; a known one names it all the same.
+        False: it does not count, since its order has no room for it.
         """
-        if report.exec_id in self._by_id:
-            return False
         self.totals.note(report.perm_id, cumulative)
-        if root_of(report.exec_id)[0] not in self._latest and not self.totals.has_room(report):
-            self.totals.doubtful[report.exec_id] = report
-            return False
-        self._tell(report, cumulative, out)
-        self._reconsider(report.perm_id, cumulative, out)
-        return True
-
-    def told_again(self, report: ExecutionReport, cumulative: int, out: Outbox) -> None:
-        """A known one names a total all the same."""
-        self.totals.note(report.perm_id, cumulative)
-        self._reconsider(report.perm_id, cumulative, out)
-
-    def _reconsider(self, perm_id: int, cumulative: int, out: Outbox) -> None:
-        while self.totals.doubtful and (fitting := self.totals.take_fitting(perm_id)) is not None:
+        if report.exec_id not in self._by_id:
+            if root_of(report.exec_id)[0] in self._latest or self.totals.has_room(report):
+                self._tell(report, cumulative, out)
+            else:
+                self.totals.doubtful[report.exec_id] = report
+        while self.totals.doubtful and (fitting := self.totals.take_fitting(report.perm_id)) is not None:
             self._tell(fitting, cumulative, out)
+        return report.exec_id in self._by_id
 
     def _tell(self, report: ExecutionReport, cumulative: int, out: Outbox) -> None:
         if report.ref is not None:
